@@ -1,0 +1,1 @@
+"""Measure: judges, battles, ratings, benchmarks, audits."""

@@ -1,0 +1,1 @@
+"""The subcommands that are no room of their own."""

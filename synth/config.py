@@ -1,0 +1,238 @@
+"""Configs: typed, from defaults, a YAML file and `key=value` words, with messages that a user can act on."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from pica.synth.budget import Budget
+from pica.synth.errors import UsageError
+from pica.synth.models.base import ModelConfig
+
+C = TypeVar("C", bound=BaseModel)
+
+#: settings that change how a run goes, never what it makes
+VOLATILE = ("concurrency", "budget", "ledger", "durability", "max_candidates")
+VOLATILE_OF_MODELS = ("max_in_flight", "timeout", "api_key_env", "price_prompt", "price_completion", "batch")
+
+
+class RunConfig(BaseModel):
+    """What every recipe's config shares. `roles` maps a role that may be left out to the one that stands in; `steps`
+    maps a sampling step to the role whose `temperature`, `top_p` and `max_tokens` it takes over."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    roles: ClassVar[dict[str, str]] = {}
+    steps: ClassVar[dict[str, str]] = {}
+
+    n: int = Field(100, ge=1, le=1_000_000_000, description="accepted rows wanted")
+    seed: int = Field(0, ge=0, lt=2**53, description="everything random follows from it")
+    teacher: ModelConfig = Field(ModelConfig(name="local"), description="the model that writes, and stands in for roles "
+                                                                        "left out")
+    concurrency: int = Field(256, ge=1, le=65536, description="calls in flight at most, to each model")
+    ledger: str = Field("", description="file of the ledger; default: ledger.sqlite in the output folder")
+    durability: Literal["full", "normal"] = Field("full", description="full: answers survive a power cut")
+    budget: Budget = Field(Budget(), description="caps; the run stops before a call would pass one")
+    max_candidates: int = Field(0, ge=0, description="rows begun at most; 0: 20 n + 100")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: Any) -> Any:
+        """Merge nested settings over their defaults; let roles stand in; hand a role's sampling to its steps."""
+        if not isinstance(values, Mapping):
+            return values
+        filled = {name: _over_default(cls, name, value) for name, value in values.items()}
+        for role, substitute in cls.roles.items():
+            if filled.get(role) is None:
+                filled[role] = filled.get(substitute, cls.model_fields["teacher"].default)
+        for step, role in cls.steps.items():
+            given = values.get(step) if isinstance(values.get(step), Mapping) else {}
+            own = _sampling_of(filled.get(role))
+            more = {name: value for name, value in own.items() if name not in (given or {})}
+            if more:
+                filled[step] = {**_as_dict(filled.get(step, cls.model_fields[step].default)), **more}
+        return filled
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _named(cls, value: Any, info: Any) -> Any:
+        """A bare model name is a model config."""
+        field = cls.model_fields[info.field_name]
+        return {"name": value} if isinstance(value, str) and ModelConfig in _models_in(field.annotation) else value
+
+    @property
+    def candidate_limit(self) -> int:
+        """Rows that may be begun."""
+        return self.max_candidates or 20 * self.n + 100
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide what is made; two runs with the same ones make the same data."""
+        return _without_volatile(self.model_dump(mode="json"))
+
+    def models(self) -> dict[str, ModelConfig]:
+        """The models by role."""
+        return {name: value for name in type(self).model_fields
+                if isinstance(value := getattr(self, name), ModelConfig)}
+
+
+def _models_in(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) or (annotation,)
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    return value.model_dump() if isinstance(value, BaseModel) else dict(value or {})
+
+
+def _over_default(cls: type[BaseModel], name: str, value: Any) -> Any:
+    field = cls.model_fields.get(name)
+    if field is None or not isinstance(value, Mapping) or not isinstance(field.default, BaseModel):
+        return value
+    if isinstance(field.default, ModelConfig) and "name" in value:
+        return value
+    return {**field.default.model_dump(), **value}
+
+
+def _sampling_of(role: Any) -> dict[str, Any]:
+    values = _as_dict(role) if isinstance(role, Mapping | BaseModel) else {}
+    return {name: values[name] for name in ("temperature", "top_p", "max_tokens") if values.get(name) is not None}
+
+
+def _without_volatile(values: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in values.items() if name not in VOLATILE}
+    for name, value in kept.items():
+        if isinstance(value, dict) and "api_key_env" in value:
+            kept[name] = {key: inner for key, inner in value.items() if key not in VOLATILE_OF_MODELS}
+    return kept
+
+
+def load_config(cls: type[C], *, file: Path | None = None, words: Sequence[str] = ()) -> C:
+    """A config of class `cls` from the YAML `file` and `key=value` words (the words win). Raises `UsageError`."""
+    values = _read(file) if file else {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise UsageError(f"{word!r} is no setting; write key=value, such as n=100 (see --help for every key)")
+        _set(values, key.split("."), _value(text), word)
+    return parse_config(cls, values)
+
+
+def parse_config(cls: type[C], values: dict[str, Any]) -> C:
+    """A config of class `cls` from plain values. Raises `UsageError` naming every bad one."""
+    _check_keys(cls, values)
+    try:
+        return cls.model_validate(values)
+    except ValidationError as error:
+        raise UsageError("; ".join(_problem(problem) for problem in error.errors())) from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read config {file}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"config {file} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict | None):
+        raise UsageError(f"config {file} holds a {type(values).__name__}; write `key: value` lines")
+    return values or {}
+
+
+def _value(text: str) -> Any:
+    try:
+        value = yaml.safe_load(text) if text else ""
+    except yaml.YAMLError:
+        return text
+    if isinstance(value, str):
+        try:
+            return float(value) if value[:1].isdigit() and "e" in value.lower() else text  # YAML wants 1.0e-6, people write 1e-6
+        except ValueError:
+            return text
+    return value
+
+
+def _set(values: dict[str, Any], path: list[str], value: Any, word: str) -> None:
+    *parents, last = path
+    for name in parents:
+        inner = values.get(name)
+        if isinstance(inner, str):  # teacher=local teacher.temperature=0.7
+            inner = {"name": inner}
+        if inner is None:
+            inner = {}
+        if not isinstance(inner, dict):
+            raise UsageError(f"{word!r} sets a part of {name!r}, which is {inner!r}")
+        values[name] = inner
+        values = inner
+    if isinstance(values.get(last), dict) and isinstance(value, str):
+        values[last]["name"] = value
+    else:
+        values[last] = value
+
+
+def _check_keys(cls: type[BaseModel], values: Mapping[str, Any], prefix: str = "") -> None:
+    known = list(cls.model_fields)
+    for name, value in values.items():
+        if name not in known:
+            near = get_close_matches(str(name), known, n=1)
+            hint = f"; did you mean {prefix + near[0]!r}?" if near else "."
+            raise UsageError(f"unknown key {prefix + str(name)!r}{hint} Known: {', '.join(prefix + key for key in known)}")
+        inner = next((kind for kind in _models_in(cls.model_fields[name].annotation)
+                      if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if inner is not None and isinstance(value, Mapping):
+            _check_keys(inner, value, f"{prefix}{name}.")
+
+
+def _problem(problem: Any) -> str:
+    place = ".".join(str(part) for part in problem["loc"])
+    text = problem["msg"][0].lower() + problem["msg"][1:]
+    given = problem.get("input")
+    shown = "" if isinstance(given, dict | BaseModel) else f"={given!r}"
+    return f"{place}{shown}: {text.removeprefix('value error, ')}" if place else text.removeprefix("value error, ")
+
+
+def fields(cls: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """(key, type, default, description) of every field, nested ones with their path."""
+    for name, field in cls.model_fields.items():
+        default, kind = field.default, next((part for part in _models_in(field.annotation) if isinstance(part, type)
+                                             and issubclass(part, BaseModel)), None)
+        description = field.description or ""
+        if kind is None:
+            yield prefix + name, type_name(field.annotation), yaml_value(default), description
+        elif kind is ModelConfig:
+            shown = default.name if isinstance(default, ModelConfig) else f"the {getattr(cls, 'roles', {}).get(name, 'teacher')}"
+            yield prefix + name, "model", shown, description
+        else:
+            yield prefix + name, kind.__name__, "", description
+            shown_default = default.model_dump() if isinstance(default, BaseModel) else {}
+            for key, type_, own, what in fields(kind, f"{prefix}{name}."):
+                inner = key.removeprefix(f"{prefix}{name}.")
+                yield key, type_, yaml_value(shown_default[inner]) if inner in shown_default else own, what
+
+
+def type_name(annotation: Any) -> str:
+    """A type as a user would call it."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return type_name(arguments[0])
+    if origin is Literal:
+        return "|".join(str(argument) for argument in arguments)
+    if origin in {Union, types.UnionType}:
+        return "|".join(type_name(argument) for argument in arguments if argument is not type(None))
+    if origin in {list, tuple, set}:
+        return f"list of {type_name(arguments[0])}" if arguments else "list"
+    return {str: "text", int: "whole number", float: "number", bool: "true|false", dict: "mapping"}.get(
+        origin or annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def yaml_value(value: Any) -> str:
+    """A value as one writes it after `key=`."""
+    if value is None:
+        return "none"
+    if isinstance(value, BaseModel):
+        value = value.model_dump()
+    value = list(value) if isinstance(value, tuple) else value
+    return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("\n...\n").strip()

@@ -1,0 +1,64 @@
+"""Holding transformers to a JSON schema, with llguidance where it is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from pica.synth.errors import BadRequest
+
+
+def can_constrain() -> bool:
+    """Whether answers can be held to a schema here."""
+    return importlib.util.find_spec("llguidance") is not None
+
+
+def schema_masks(schema: dict[str, Any] | None, tokenizer: Any, rows: int) -> Any:
+    """A function that forbids tokens against the schema, or None where there is no schema or no llguidance.
+
+    It takes logits [rows, vocabulary] and the rows, and is called once a token. Raises `BadRequest` for a schema that
+    llguidance cannot follow.
+    """
+    if schema is None or not can_constrain():
+        return None
+    return _Masks(schema, tokenizer, rows)
+
+
+@lru_cache(maxsize=4)
+def _guide(tokenizer: Any) -> Any:
+    from llguidance.hf import from_tokenizer
+
+    return from_tokenizer(tokenizer)
+
+
+class _Masks:
+    """The state of each row in the grammar."""
+
+    def __init__(self, schema: dict[str, Any], tokenizer: Any, rows: int) -> None:
+        from llguidance import LLMatcher
+        from llguidance.torch import allocate_token_bitmask
+
+        grammar = LLMatcher.grammar_from_json_schema(orjson.dumps(schema).decode())
+        guide = _guide(tokenizer)
+        if wrong := LLMatcher.validate_grammar(grammar, guide):
+            raise BadRequest(f"the JSON schema cannot be followed ({' '.join(wrong.split())[:200]}); mend the schema")
+        self._matchers = [LLMatcher(guide, grammar) for _ in range(rows)]
+        self._fed = [0] * rows
+        self._bits = allocate_token_bitmask(rows, guide.vocab_size)
+
+    def __call__(self, logits: Any, rows: list[Any]) -> Any:
+        """Logits in which tokens against the schema are impossible."""
+        from llguidance.torch import apply_token_bitmask_inplace, fill_next_token_bitmask
+
+        for i, (matcher, row) in enumerate(zip(self._matchers, rows, strict=True)):
+            for token in row.ids[self._fed[i]:]:
+                matcher.consume_token(token)
+            self._fed[i] = len(row.ids)
+            if not row.finish:
+                fill_next_token_bitmask(matcher, self._bits, i)
+        logits = logits.clone()
+        apply_token_bitmask_inplace(logits, self._bits.to(logits.device))
+        return logits

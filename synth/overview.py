@@ -1,0 +1,85 @@
+"""The report of a dataset: counts in and out, distributions, costs, and the rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pica.synth.progress import duration
+from pica.synth.report import Bars, Distribution, Report, Section
+from pica.synth.report import Column as Shown
+from pica.synth.rows import REJECTED_COLUMNS, Column
+from pica.synth.table import Table
+
+MOST_LABELS = 40  # of a category that are drawn
+
+
+def overview(recipe: str, folder: Path, table: Table, manifest: dict[str, Any], columns: list[Column],
+             more: list[Section]) -> Report:
+    """The report of the dataset in `table`; `more` are the recipe's own sections."""
+    rows = manifest["rows"]
+    rejected = rows["in"] - rows["out"]
+    verdict = f"{rows['out']:,} rows accepted of {rows['in']:,} made; {rejected:,} rejected"
+    shown = [Shown(column.name, column.kind, column.description, order=column.order)  # type: ignore[arg-type]
+             for column in columns if column.kind]
+    sections: list[Section] = []
+    if rows["rejected"]:
+        sections.append(Bars("Why rows were rejected", list(rows["rejected"].items()), field="reject_reason"))
+    return Report(title=f"{recipe}: {rows['out']:,} rows", subtitle=str(folder.name), verdict=verdict,
+                  warnings=_warnings(manifest), facts=_facts(manifest),
+                  sections=[*sections, *more, *_distributions(table, columns)], rows=_rows(table),
+                  columns=[*shown, Shown("reject_reason", "category", REJECTED_COLUMNS[1].description, shown=False)],
+                  trace=f"pica trace {folder} {{id}}")
+
+
+def _rows(table: Table) -> Iterator[Mapping[str, Any]]:
+    yield from table.rows()
+    for row in table.rejected():
+        yield {"id": f"candidate-{row['index']}", **row} if "id" not in row and "index" in row else row
+
+
+def _warnings(manifest: dict[str, Any]) -> list[str]:
+    failed = {reason: number for reason, number in manifest["rows"]["rejected"].items() if reason.startswith("no answer")}
+    warnings = [f"{sum(failed.values()):,} rows got no answer from a model ({', '.join(failed)}); run again with --retry "
+                "to ask for them again"] if failed else []
+    if manifest["rows"]["out"] < manifest["config"]["n"]:
+        warnings.append(f"Only {manifest['rows']['out']:,} of the {manifest['config']['n']:,} rows asked for")
+    return [*warnings, *manifest["notes"].get("warnings", [])]
+
+
+def _facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    calls, tokens = manifest["calls"], manifest["tokens"]
+    facts = [(role, value["name"]) for role, value in manifest["config"].items()
+             if isinstance(value, dict) and "api_key_env" in value]
+    facts += [("seed", str(manifest["seed"])),
+              ("calls", f"{calls['made']:,} made, {calls['cached']:,} from the ledger, {calls['failed']:,} failed tries"),
+              ("tokens", f"{tokens['prompt']:,} prompt, {tokens['completion']:,} completion"),
+              ("time", duration(manifest["seconds"]))]
+    total = manifest["folder_total"]
+    facts.append(("all runs of this folder", f"{total['calls']:,} calls, "
+                                             f"{total['prompt_tokens'] + total['completion_tokens']:,} tokens"))
+    if total["cost"]:
+        facts.append(("cost", f"${total['cost']:.4f}"))
+    return [*facts, ("pica", manifest["versions"]["pica"])]
+
+
+def _distributions(table: Table, columns: list[Column]) -> list[Section]:
+    """One pass over the rows: a histogram of every number, bars of every category."""
+    numbers = {column.name: Distribution() for column in columns if column.kind == "number"}
+    counts: dict[str, Counter[str]] = {column.name: Counter() for column in columns if column.kind == "category"}
+    for row in table.rows():
+        for name, distribution in numbers.items():
+            distribution.add(row.get(name))
+        for name, counter in counts.items():
+            counter[str(row.get(name)) if row.get(name) is not None else "none"] += 1
+    sections: list[Section] = []
+    for column in columns:
+        if column.name in numbers and (distribution := numbers[column.name]).n:
+            sections.append(distribution.histogram(column.name, note=column.description, field=column.name))
+        elif column.name in counts and len(counter := counts[column.name]) > 1:
+            ranked = [(label, counter[label]) for label in column.order if counter[label]] or counter.most_common(MOST_LABELS)
+            extra = [(label, number) for label, number in counter.items() if column.order and label not in column.order]
+            sections.append(Bars(column.name, [*ranked, *extra], note=column.description, field=column.name))
+    return sections

@@ -1,0 +1,1 @@
+"""Learn from the data: thin scripts over TRL."""
