@@ -38,7 +38,7 @@ class Codec:
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(Answer).decode
         self._dictionaries: dict[int, zstd.ZstdDict | None] = {0: None}
-        for number, content in connection.execute("SELECT id, bytes FROM dictionaries WHERE id > 0"):
+        for number, content in connection.execute("SELECT id, bytes FROM dictionaries"):
             self._dictionaries[number] = zstd.ZstdDict(content)
         self._use(max(self._dictionaries))
         self._samples: list[bytes] = []
@@ -50,8 +50,8 @@ class Codec:
 
     def pack(self, answer: Answer, content: bytes) -> tuple[bytes, bytes, int]:
         """(compressed answer, compressed request, number of the dictionary used)."""
-        frame = self._compressor
-        return (frame.compress(self._encode(answer), frame.FLUSH_FRAME), frame.compress(content, frame.FLUSH_FRAME),
+        zipper = self._compressor
+        return (zipper.compress(self._encode(answer), zipper.FLUSH_FRAME), zipper.compress(content, zipper.FLUSH_FRAME),
                 self._current)
 
     def answer(self, data: bytes, dictionary: int) -> Answer:
@@ -77,7 +77,7 @@ class Codec:
             content = zstd.train_dict(samples[:4 * DICTIONARY_AFTER], DICTIONARY_BYTES).dict_content
         except zstd.ZstdError:  # too little to learn from: short or equal texts, which do well without
             return
-        # Every answer needs its dictionary, so a copy of dictionary N is kept as -N, for `salvage`.
-        connection.executemany("INSERT INTO dictionaries(id, bytes) VALUES(?, ?)", [(1, content), (-1, content)])
+        for table in ("dictionaries", "dictionary_copies"):
+            connection.execute(f"INSERT INTO {table}(id, bytes) VALUES(1, ?)", (content,))  # noqa: S608
         self._dictionaries[1] = zstd.ZstdDict(content)
         self._use(1)

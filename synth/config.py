@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pica.synth.budget import Budget
 from pica.synth.errors import UsageError
@@ -46,7 +46,7 @@ class RunConfig(BaseModel):
         """Merge nested settings over their defaults; let roles stand in; hand a role's sampling to its steps."""
         if not isinstance(values, Mapping):
             return values
-        filled = {name: _over_default(cls, name, value) for name, value in values.items()}
+        filled = {name: _over_default(cls, name, value) for name, value in cls.expand(dict(values)).items()}
         for role, substitute in cls.roles.items():
             if filled.get(role) is None:
                 filled[role] = filled.get(substitute, cls.model_fields["teacher"].default)
@@ -58,12 +58,10 @@ class RunConfig(BaseModel):
                 filled[step] = {**_as_dict(filled.get(step, cls.model_fields[step].default)), **more}
         return filled
 
-    @field_validator("*", mode="before")
     @classmethod
-    def _named(cls, value: Any, info: Any) -> Any:
-        """A bare model name is a model config."""
-        field = cls.model_fields[info.field_name]
-        return {"name": value} if isinstance(value, str) and ModelConfig in _models_in(field.annotation) else value
+    def expand(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """What the user wrote, with presets put under it. For recipes that have presets."""
+        return values
 
     @property
     def candidate_limit(self) -> int:
@@ -80,17 +78,28 @@ class RunConfig(BaseModel):
                 if isinstance(value := getattr(self, name), ModelConfig)}
 
 
-def _models_in(annotation: Any) -> tuple[Any, ...]:
-    return get_args(annotation) or (annotation,)
-
-
 def _as_dict(value: Any) -> dict[str, Any]:
     return value.model_dump() if isinstance(value, BaseModel) else dict(value or {})
 
 
+def _nested(annotation: Any) -> type[BaseModel] | None:
+    """The config class inside an annotation such as `ModelConfig | None`."""
+    return next((kind for kind in get_args(annotation) or (annotation,)
+                 if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
 def _over_default(cls: type[BaseModel], name: str, value: Any) -> Any:
+    """A nested setting merged over its default; a bare value is the field that the class calls `bare`."""
     field = cls.model_fields.get(name)
-    if field is None or not isinstance(value, Mapping) or not isinstance(field.default, BaseModel):
+    kind = _nested(field.annotation) if field else None
+    if field is None or kind is None or value is None or isinstance(value, BaseModel):
+        return value
+    bare = getattr(kind, "bare", "")
+    if not isinstance(value, Mapping):
+        value = {bare: value} if bare else value
+    elif "" in value:
+        value = {bare or "": value[""], **{key: inner for key, inner in value.items() if key}}
+    if not isinstance(value, Mapping) or not isinstance(field.default, BaseModel):
         return value
     if isinstance(field.default, ModelConfig) and "name" in value:
         return value
@@ -159,16 +168,16 @@ def _set(values: dict[str, Any], path: list[str], value: Any, word: str) -> None
     *parents, last = path
     for name in parents:
         inner = values.get(name)
-        if isinstance(inner, str):  # teacher=local teacher.temperature=0.7
-            inner = {"name": inner}
+        if isinstance(inner, str | int | float):  # teacher=local teacher.temperature=0.7
+            inner = {"": inner}
         if inner is None:
             inner = {}
         if not isinstance(inner, dict):
             raise UsageError(f"{word!r} sets a part of {name!r}, which is {inner!r}")
         values[name] = inner
         values = inner
-    if isinstance(values.get(last), dict) and isinstance(value, str):
-        values[last]["name"] = value
+    if isinstance(values.get(last), dict) and not isinstance(value, dict | list | None):
+        values[last][""] = value
     else:
         values[last] = value
 
@@ -176,12 +185,11 @@ def _set(values: dict[str, Any], path: list[str], value: Any, word: str) -> None
 def _check_keys(cls: type[BaseModel], values: Mapping[str, Any], prefix: str = "") -> None:
     known = list(cls.model_fields)
     for name, value in values.items():
-        if name not in known:
+        if name not in known and name:
             near = get_close_matches(str(name), known, n=1)
             hint = f"; did you mean {prefix + near[0]!r}?" if near else "."
             raise UsageError(f"unknown key {prefix + str(name)!r}{hint} Known: {', '.join(prefix + key for key in known)}")
-        inner = next((kind for kind in _models_in(cls.model_fields[name].annotation)
-                      if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        inner = _nested(cls.model_fields[name].annotation) if name else None
         if inner is not None and isinstance(value, Mapping):
             _check_keys(inner, value, f"{prefix}{name}.")
 
@@ -197,13 +205,13 @@ def _problem(problem: Any) -> str:
 def fields(cls: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
     """(key, type, default, description) of every field, nested ones with their path."""
     for name, field in cls.model_fields.items():
-        default, kind = field.default, next((part for part in _models_in(field.annotation) if isinstance(part, type)
-                                             and issubclass(part, BaseModel)), None)
+        default, kind = field.default, _nested(field.annotation)
         description = field.description or ""
         if kind is None:
             yield prefix + name, type_name(field.annotation), yaml_value(default), description
         elif kind is ModelConfig:
-            shown = default.name if isinstance(default, ModelConfig) else f"the {getattr(cls, 'roles', {}).get(name, 'teacher')}"
+            substitute = getattr(cls, "roles", {}).get(name)
+            shown = default.name if isinstance(default, ModelConfig) else f"the {substitute}" if substitute else "none"
             yield prefix + name, "model", shown, description
         else:
             yield prefix + name, kind.__name__, "", description

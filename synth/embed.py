@@ -248,7 +248,7 @@ def _batches(order: Sequence[int], lengths: Sequence[int], budget: int) -> Itera
 
 
 def _file_of(source: str, name: str) -> Any:
-    """A JSON file of a model's folder or hub repository; None if it has none. Raises `OSError` if that cannot be told."""
+    """A JSON file of a model's folder or hub repository; None if it has none; `OSError` if that cannot be told."""
     if Path(source).is_dir():
         path = Path(source, name)
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

@@ -16,12 +16,14 @@ Durability = Literal["full", "normal"]
 VERSION = 1
 APPLICATION = 0x50696361  # "Pica"
 
+# Every answer needs its dictionary, so there is a second copy, on pages of its own, for `salvage`.
 SCHEMA = """
 CREATE TABLE calls(
   id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, answer BLOB NOT NULL, request BLOB NOT NULL,
   dictionary INTEGER NOT NULL, owner TEXT NOT NULL, model TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
   completion_tokens INTEGER NOT NULL, cost REAL NOT NULL, seconds REAL NOT NULL, at REAL NOT NULL);
 CREATE TABLE dictionaries(id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+CREATE TABLE dictionary_copies(id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
 """
 INSERT = """
 INSERT INTO calls(key, answer, request, dictionary, owner, model, prompt_tokens, completion_tokens, cost, seconds, at)

@@ -59,6 +59,11 @@ class Draft:
         self.kept: dict[str, Any] = {}
 
     @property
+    def id(self) -> str:
+        """The row's name: the same in every run with this recipe and seed."""
+        return f"{self._run.name}-{self.seed:014x}"
+
+    @property
     def calls(self) -> list[str]:
         """Ledger keys of the calls so far, by step; the same whatever order they ended in."""
         return [key for _, _, _, key in sorted(self._calls)]
@@ -103,6 +108,15 @@ class Draft:
         called = await self._run.caller.ask(model, request)
         self._calls += [(step, attempt, sample, call.key) for sample, call in enumerate(called)]
         return [call.answer for call in called]
+
+
+async def together(*parts: Awaitable[Any]) -> list[Any]:
+    """The results of `parts`, made at once. All of them end before the first error is raised, so no call is lost."""
+    results = await asyncio.gather(*parts, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
 
 
 MakeRow = Callable[[Draft], Awaitable[msgspec.Struct | Sequence[msgspec.Struct]]]
@@ -270,5 +284,5 @@ class Run:
 
 
 def _rejected(draft: Draft, reason: str, detail: str) -> bytes:
-    return orjson.dumps({**draft.kept, "index": draft.index, "seed": draft.seed, "calls": draft.calls,
+    return orjson.dumps({"id": draft.id, **draft.kept, "index": draft.index, "seed": draft.seed, "calls": draft.calls,
                          "reject_reason": reason, "reject_detail": detail}, default=msgspec.to_builtins)

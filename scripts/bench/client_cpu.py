@@ -2,9 +2,9 @@
 
     python scripts/bench/client_cpu.py --calls 20000 --in-flight 256
 
-The server (`pica serve-fake --brain fixed`) runs in a process of its own. `bare` posts a ready body and reads the answer;
-`bare+json` also writes and parses JSON; `pica` is `OpenAIModel.generate`. CPU is that of this process only. The last
-lines are what the server itself costs a call.
+The server (`pica serve-fake --brain fixed`) runs in a process of its own. `bare` posts a ready body and reads the
+answer; `bare+json` also writes and parses JSON; `pica` is `OpenAIModel.generate`. `client` is CPU of this process only;
+`server` is what the server itself spends on a call.
 """
 
 from __future__ import annotations

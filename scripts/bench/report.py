@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python scripts/bench/report.py [--rows 10000] [--keep FILE]
 
-Rows are made up here (Magpie-like, about 2,500 characters each, one in eight rejected). Chromium runs headless; without it
-the browser's part is left out.
+Rows are made up here (Magpie-like, about 2,500 characters each, one in eight rejected). Chromium runs headless;
+without it the browser's part is left out.
 """
 
 from __future__ import annotations
@@ -28,27 +28,39 @@ DIFFICULTY = ["very easy", "easy", "medium", "hard", "very hard"]
 QUALITY = ["very poor", "poor", "average", "good", "excellent"]
 REASONS = ["quality below good", "near duplicate", "answer cut at the token limit", "reward below -10", "unsafe",
            "tag not parsed", "instruction ends mid-sentence"]
-ASKS = ["How do tidal forces shape the orbit of a small moon?", "Which of these three witnesses must be lying, and why?",
-        "Plan five days in Lisbon for a family with a toddler and little money.", "Make this paragraph half as long and keep its tone.",
+ASKS = ["How do tidal forces shape the orbit of a small moon?",
+        "Which of these three witnesses must be lying, and why?",
+        "Plan five days in Lisbon for a family with a toddler and little money.",
+        "Make this paragraph half as long and keep its tone.",
         "My Python script reads a 40 GB log and runs out of memory. How can I count error lines by hour?",
         "What is the probability that two of 23 people share a birthday? Show the steps.",
         "Act as a chess coach and explain why the Caro-Kann suits cautious players.",
         "Given monthly sales of three shops, which statistic shows a change of trend first?",
         "Write a polite letter, in verse, that asks a landlord to repair a heater.",
-        "How should I prepare for a first marathon in sixteen weeks?", "Give me ten names for a bakery that only sells rye bread.",
+        "How should I prepare for a first marathon in sixteen weeks?",
+        "Give me ten names for a bakery that only sells rye bread.",
         "Wie erkläre ich einem Kind, warum der Himmel blau ist?"]
-WORDS = ("the of a and to in is that it for on with as by at from this be are an which or not but can all their more other when "
-         "model data value result first time number part small large between system change point line work order case study "
-         "water light force rate step total given same each below above because therefore however example").split()
-CODE = "```python\nfrom collections import Counter\n\ndef by_hour(path):\n    with open(path) as log:\n        return Counter(" \
-       "line[:13] for line in log if ' ERROR ' in line)\n```"
+WORDS = """the of a and to in is that it for on with as by at from this be are an which or not but can all their more
+    other when model data value result first time number part small large between system change point line work
+    order case study water light force rate step total given same each below above because therefore however example"""
+CODE = """```python
+from collections import Counter
+
+def by_hour(path):
+    with open(path) as log:
+        return Counter(line[:13] for line in log if ' ERROR ' in line)
+```"""
+
+
+FLAGS = ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
+         "disable-component-update", "disable-sync", "window-size=1440,900")
 
 
 def prose(rng: random.Random, length: int) -> str:
     """Filler of about `length` characters in paragraphs."""
-    text, paragraph = "", ""
+    text, paragraph, words = "", "", WORDS.split()
     while len(text) + len(paragraph) < length:
-        sentence = " ".join(rng.choice(WORDS) for _ in range(rng.randint(7, 19)))
+        sentence = " ".join(rng.choice(words) for _ in range(rng.randint(7, 19)))
         paragraph += sentence.capitalize() + ". "
         if rng.random() < 0.2:
             text, paragraph = text + paragraph.strip() + "\n\n", ""
@@ -57,9 +69,9 @@ def prose(rng: random.Random, length: int) -> str:
 
 def make_rows(n: int, seed: int = 0) -> Iterator[dict[str, Any]]:
     """`n` rows in the columns of the Magpie recipe."""
-    rng = random.Random(seed)
+    rng, tasks = random.Random(seed), list(zip(CATEGORIES, ASKS, strict=True))
     for i in range(n):
-        category, ask = rng.choices(list(zip(CATEGORIES, ASKS, strict=True)), [30, 9, 7, 6, 14, 12, 4, 4, 7, 8, 5, 2])[0]
+        category, ask = rng.choices(tasks, [30, 9, 7, 6, 14, 12, 4, 4, 7, 8, 5, 2])[0]
         instruction = ask if rng.random() < 0.5 else f"{ask}\n\n{prose(rng, rng.randint(40, 700))}"
         answer = prose(rng, min(20_000, round(rng.lognormvariate(7.3, 0.6))))
         if category == "Coding & Debugging":
@@ -68,7 +80,8 @@ def make_rows(n: int, seed: int = 0) -> Iterator[dict[str, Any]]:
         row: dict[str, Any] = {
             "id": f"magpie-{i:06d}",
             "messages": [{"role": "user", "content": instruction}, {"role": "assistant", "content": answer}],
-            "difficulty": rng.choices(DIFFICULTY, [8, 30, 38, 19, 5])[0], "quality": rng.choices(QUALITY, [2, 6, 22, 45, 25])[0],
+            "difficulty": rng.choices(DIFFICULTY, [8, 30, 38, 19, 5])[0],
+            "quality": rng.choices(QUALITY, [2, 6, 22, 45, 25])[0],
             "category": category, "language": rng.choices(["en", "de", "es", "zh", "fr"], [86, 5, 4, 3, 2])[0],
             "reward": round(reward, 3), "reward_difference": round(rng.gauss(3, 3), 3),
             "min_neighbor_distance": round(min(0.98, abs(rng.gauss(0.34, 0.17))), 4),
@@ -80,7 +93,8 @@ def make_rows(n: int, seed: int = 0) -> Iterator[dict[str, Any]]:
         }
         if i % 8 == 5:
             row["reject_reason"] = rng.choices(REASONS, [30, 22, 14, 10, 2, 6, 16])[0]
-            row["reject_detail"] = f"found {row['quality']}, wanted good or excellent" if "quality" in row["reject_reason"] else ""
+            if "quality" in row["reject_reason"]:
+                row["reject_detail"] = f"found {row['quality']}, wanted good or excellent"
         yield row
 
 
@@ -115,9 +129,9 @@ def make_report(n: int) -> Report:
         "Magpie · SFT dataset", f"{len(good):,} rows accepted of {n:,} made; {len(bad):,} rejected",
         "Instructions and responses by local (SmolLM2-135M-Instruct); tags by the same model.",
         warnings=["The tagger is the model that wrote the instructions: its tags are opinions of itself."],
-        facts=[("teacher", "local"), ("responder", "local"), ("tagger", "local"), ("seed", "42"), ("calls", f"{5 * n:,}"),
-               ("served from the ledger", "0"), ("prompt tokens", f"{431 * n:,}"), ("completion tokens", f"{512 * n:,}"),
-               ("cost", "$0.00"), ("wall time", "6 min 12 s")],
+        facts=[("teacher", "local"), ("responder", "local"), ("tagger", "local"), ("seed", "42"),
+               ("calls", f"{5 * n:,}"), ("served from the ledger", "0"), ("prompt tokens", f"{431 * n:,}"),
+               ("completion tokens", f"{512 * n:,}"), ("cost", "$0.00"), ("wall time", "6 min 12 s")],
         sections=[bars("Why rows were rejected", "reject_reason"), bars("Task category", "category"),
                   bars("Difficulty", "difficulty", DIFFICULTY), bars("Instruction quality", "quality", QUALITY),
                   spread("Response length", "output_length", "chars", log=True),
@@ -134,17 +148,19 @@ def in_browser(path: Path) -> None:
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
     with tempfile.TemporaryDirectory() as profile:
-        for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
-                     "disable-component-update", "disable-sync", f"user-data-dir={profile}", "window-size=1440,900"):
+        for flag in FLAGS:
             options.add_argument(f"--{flag}")
+        options.add_argument(f"--user-data-dir={profile}")
         driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
         try:
             driver.get(path.absolute().as_uri())
             WebDriverWait(driver, 60).until(lambda d: d.execute_script("return document.documentElement.dataset.ready"))
             load = driver.execute_script("return performance.getEntriesByName('pica:load')[0].duration")
-            print(f"in the browser: ready after {load:,.0f} ms, {driver.execute_script('return document.all.length'):,} elements")
+            elements = driver.execute_script("return document.all.length")
+            print(f"in the browser: ready after {load:,.0f} ms, {elements:,} elements")
             for query in ("marathon", "python memory", '"tidal forces"', "zzzz", "e"):
-                print(f"  search {query!r}: {search(driver, query):.1f} ms, {driver.find_element('id', 'matches').text}")
+                median = search(driver, query)
+                print(f"  search {query!r}: {median:.1f} ms, {driver.find_element('id', 'matches').text}")
         finally:
             driver.quit()
 
@@ -154,7 +170,7 @@ def search(driver: Any, query: str) -> float:
     script = """const box = document.getElementById("search"), [query, done] = arguments;
         performance.clearMeasures("pica:update"); box.value = query; box.dispatchEvent(new Event("input"));
         setTimeout(() => done(performance.getEntriesByName("pica:update").at(-1).duration), 400);"""
-    times = []
+    times: list[float] = []
     for _ in range(5):
         driver.execute_async_script(script, "")
         times.append(driver.execute_async_script(script, query))
@@ -172,8 +188,9 @@ def main() -> None:
         start = time.perf_counter()
         info = write_report(report, path)
         seconds = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"built: {args.rows:,} rows in {seconds:.2f} s, {info.bytes / 1e6:.1f} MB, "
-              f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB (the rows themselves included)")
+              f"peak {peak:,.0f} MB (the rows themselves included)")
         if shutil.which("chromium") and shutil.which("chromedriver"):
             in_browser(path)
         else:

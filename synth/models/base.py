@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal, Protocol, TypedDict, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypedDict, runtime_checkable
 
 import msgspec
 import orjson
@@ -151,6 +151,7 @@ class ModelConfig(BaseModel):
     """A model in a role. Written as a bare name (`teacher=local`) or with settings (`teacher.temperature=0.7`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    bare: ClassVar[str] = "name"  # what a bare value sets
 
     name: str = Field(description="openai/NAME[@URL[|URL...]], vllm/ID-OR-PATH, hf/ID-OR-PATH, llamacpp/FILE.gguf, "
                                   "fake/NAME, or local")

@@ -19,7 +19,7 @@ GATHER = 0.005
 
 @dataclass(eq=False)
 class Job:
-    """One sample of a request. `tokens`: its prompt and the longest answer it may get; `payload`: what the engine needs."""
+    """One sample of a request. `tokens`: its prompt and the longest answer it may get; `payload`: for the engine."""
 
     key: Hashable
     tokens: int
@@ -66,7 +66,7 @@ class Batcher:
             return
         try:
             self._work(batch)
-        except BaseException as error:  # noqa: BLE001  (the callers get it)
+        except BaseException as error:  # the callers get it
             for job in batch:
                 if not job.future.done():
                     job.fail(error)

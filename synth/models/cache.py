@@ -52,8 +52,8 @@ def writing(folder: Path, needed: int) -> Iterator[None]:
 def _denied(folder: Path, needed: int, error: OSError) -> Denied:
     """What to tell about a folder that could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Denied(f"no room in {folder}: {needed / 1e6:.0f} MB are needed; free some, or set PICA_CACHE to a folder "
-                      "on another disk")
+        return Denied(f"no room in {folder}: {needed / 1e6:.0f} MB are needed; free some, or set PICA_CACHE to a "
+                      "folder on another disk")
     return Denied(f"cannot write to the cache folder {folder} ({error.strerror or error}); set PICA_CACHE to a folder "
                   "that you may write to")
 

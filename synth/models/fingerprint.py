@@ -19,7 +19,8 @@ _SMALL = 64 << 20
 _WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".onnx")
 _COUNTED = (*_WEIGHTS, ".json", ".jinja", ".model", ".txt", ".vocab", ".tiktoken")
 #: what trainers leave beside the weights; it changes no answer
-_BYSTANDERS = re.compile(r"trainer_state\.json|training_args\.bin|(optimizer|scheduler|scaler|rng_state).*|.*_results\.json")
+_BYSTANDERS = re.compile(r"trainer_state\.json|training_args\.bin|(optimizer|scheduler|scaler|rng_state).*"
+                         r"|.*_results\.json")
 #: folders that belong to a model: the modules of sentence-transformers, and several chat templates
 _MODULES = re.compile(r"\d+_\w+|additional_chat_templates")
 

@@ -29,7 +29,7 @@ def gguf_metadata(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"cannot read {str(path)!r}: {error.strerror}; give a .gguf file that exists") from error
     except (struct.error, KeyError, UnicodeDecodeError) as error:
-        raise UsageError(f"{str(path)!r} is damaged: its header ends early or is garbled; fetch the file anew") from error
+        raise UsageError(f"{str(path)!r} is damaged: its header ends early or is garbled; fetch it anew") from error
 
 
 def _pair(file: IO[bytes]) -> tuple[str, Any]:

@@ -56,7 +56,8 @@ class HFModel:
 
     def __init__(self, target: str, config: ModelConfig) -> None:
         if unknown := set(config.extra) - set(_KNOWN):
-            raise UsageError(f"unknown setting {min(unknown)!r} in extra of {config.name!r}; known: {', '.join(_KNOWN)}")
+            raise UsageError(f"unknown setting {min(unknown)!r} in extra of {config.name!r}; known: "
+                             + ", ".join(_KNOWN))
         if config.dtype not in _DTYPES:
             raise UsageError(f"unknown dtype {config.dtype!r} of {config.name!r}; known: {', '.join(_DTYPES)}")
         self.name, self.config, self._target = config.name, config, target
@@ -70,17 +71,18 @@ class HFModel:
     async def generate(self, request: Request) -> Sequence[Answer]:
         """Answers in sample order. Raises `BadRequest` for prompts too long and chats without a template."""
         check_text(request)
-        kind: Kind = request.task if request.task in ("score", "embed") else "text"  # type: ignore[assignment]
+        kind: Kind = request.task if request.task in ("score", "embed") else "text"
         engine = await asyncio.to_thread(self._engine, kind)
         jobs = engine.jobs(request)
         waiting = [asyncio.wrap_future(job.future) for job in jobs]
         engine.batcher.submit(jobs)
-        return await asyncio.gather(*waiting)
+        answers: list[Answer] = await asyncio.gather(*waiting)
+        return answers
 
     async def render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
         """The text that the tokenizer's chat template makes of `messages`."""
         engine = await asyncio.to_thread(self._engine, "text")
-        return engine.render(messages, add_generation_prompt)
+        return engine.prompts.render(messages, add_generation_prompt)
 
     async def close(self) -> None:
         """Free the weights, unless another model of this process still uses them."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -12,11 +11,12 @@ import numpy as np
 import orjson
 
 from pica.synth.errors import BadRequest, Denied, UsageError
-from pica.synth.models.base import Answer, Message, Request, TokenLogprob
+from pica.synth.models.base import Answer, Request, TokenLogprob
 from pica.synth.models.batcher import Batcher, Job
 from pica.synth.models.convert import quiet
 from pica.synth.models.hfsample import Chooser, Row
 from pica.synth.models.seeds import sample_seed
+from pica.synth.models.tokens import Prompts
 
 Kind = Literal["text", "score", "embed"]
 
@@ -42,7 +42,8 @@ class Engine:
         self.tokenizer, self.model = _load(setting)
         self.batcher = Batcher(self._work, setting.slots, setting.batch_tokens)
         self.folder = Path(setting.target).expanduser()
-        self.context = setting.context or self._own_context()
+        self.served = self.folder.name if self.folder.is_dir() else setting.target
+        self.prompts = Prompts(self.tokenizer, setting.context or self._own_context(), self.served)
 
     def close(self) -> None:
         """Finish what is queued and free the weights."""
@@ -52,54 +53,28 @@ class Engine:
     def jobs(self, request: Request) -> list[Job]:
         """A job for each sample. Raises `BadRequest` where the prompt does not fit."""
         if request.task == "embed":
-            ids = self._fitting(self.tokenizer(self._prompt_name() + request.prompt)["input_ids"], 0)
+            text = self._default_prompt + request.prompt
+            ids = self.prompts.fitting(list(self.prompts.tokenizer(text)["input_ids"]), 0)
             return [Job("embed", len(ids), ids)]
         if request.task == "score":
-            ids = self._fitting(self._encode(self.render(request.messages, False)), 0)
+            ids = self.prompts.encode(request)
             return [Job("score", len(ids), ids)]
         if request.task == "logprobs":
-            before = self._encode(request.prompt)
-            after = self.tokenizer(request.continuation, add_special_tokens=False)["input_ids"]
-            self._fitting(before + after, 0)
+            before, after = self.prompts.with_start(request.prompt), self.prompts.plain(request.continuation)
+            self.prompts.fitting(before + after, 0)
             return [Job("logprobs", len(before) + len(after), (before, after, request.continuation))]
-        text = request.prompt if request.task == "complete" else self.render(request.messages, True)
-        ids = self._fitting(self._encode(text), 1)
-        limit = min(request.sampling.max_tokens, self.context - len(ids))
-        schema = orjson.dumps(request.schema) if request.schema is not None else b""
+        return self._answers(request)
+
+    def _answers(self, request: Request) -> list[Job]:
+        ids = self.prompts.encode(request)
+        limit = min(request.sampling.max_tokens, self.prompts.context - len(ids))
+        key = request.sampling.canonical, orjson.dumps(request.schema, option=orjson.OPT_SORT_KEYS)
         jobs = []
         for sample in range(request.n):
-            job = Job((request.sampling.canonical, schema), len(ids) + limit, None)
+            job = Job(key, len(ids) + limit, None)
             job.payload = (Row(ids, sample_seed(request, sample), limit, job.future), request)
             jobs.append(job)
         return jobs
-
-    def render(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
-        """The text that the chat template makes."""
-        if not self.tokenizer.chat_template:
-            raise BadRequest(f"{self.setting.target} has no chat template; name an instruct model, add a "
-                             "chat_template.jinja to its folder, or use raw completions")
-        text = self.tokenizer.apply_chat_template(list(messages), tokenize=False,
-                                                  add_generation_prompt=add_generation_prompt)
-        return str(text)
-
-    def _encode(self, text: str) -> list[int]:
-        """Token ids with the token that begins a sequence exactly once, where the tokenizer adds one at all."""
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        start = self._start
-        return ids if ids[: len(start)] == start else start + ids
-
-    @cached_property
-    def _start(self) -> list[int]:
-        bos = self.tokenizer.bos_token_id
-        added: list[int] = self.tokenizer("")["input_ids"]
-        return [bos] if bos is not None and added[:1] == [bos] else []
-
-    def _fitting(self, ids: list[int], room: int) -> list[int]:
-        if not ids:
-            raise BadRequest("the prompt has no tokens; give a prompt with text")
-        if len(ids) + room > self.context:
-            raise BadRequest(f"the prompt has {len(ids)} tokens and the context is {self.context}; shorten it")
-        return ids
 
     def _own_context(self) -> int:
         """The longest input of the model, as its configuration, its tokenizer and sentence-transformers state it."""
@@ -138,7 +113,8 @@ class Engine:
         rows: list[Row] = [job.payload[0] for job in batch]
         request: Request = batch[0].payload[1]
         masks = schema_masks(request.schema, self.tokenizer, len(rows))
-        chooser = Chooser(rows, request.sampling, self.tokenizer, self._ends, masks)
+        ends = self._ends | self.prompts.special_stops(request.sampling)
+        chooser = Chooser(rows, request.sampling, self.tokenizer, ends, masks)
         self.model.generate(
             **self._padded([row.prompt for row in rows], left=True), logits_processor=LogitsProcessorList([chooser]),
             stopping_criteria=StoppingCriteriaList([chooser.stop]),
@@ -146,13 +122,13 @@ class Engine:
                                                use_cache=True, pad_token_id=self._pad))
         for job, row in zip(batch, rows, strict=True):
             text = self.tokenizer.decode(row.ids, skip_special_tokens=True) if row.text is None else row.text
-            job.done(Answer(text=text, finish=row.finish, prompt_tokens=len(row.prompt), model=self.setting.target,
+            job.done(Answer(text=text, finish=row.finish, prompt_tokens=len(row.prompt), model=self.served,
                             completion_tokens=len(row.ids), logprobs=tuple(row.logprobs)))
 
     def _score(self, batch: list[Job]) -> None:
         logits = self.model(**self._padded([job.payload for job in batch])).logits.float().cpu()
         for job, values in zip(batch, logits.tolist(), strict=True):
-            job.done(Answer(values=tuple(values), prompt_tokens=len(job.payload), model=self.setting.target))
+            job.done(Answer(values=tuple(values), prompt_tokens=len(job.payload), model=self.served))
 
     def _embed(self, batch: list[Job]) -> None:
         inputs = self._padded([job.payload for job in batch])
@@ -167,7 +143,7 @@ class Engine:
         vectors = (pooled / pooled.norm(dim=-1, keepdim=True).clamp(min=1e-12)).cpu().numpy().astype("<f4")
         for job, vector in zip(batch, vectors, strict=True):
             job.done(Answer(vector=np.ascontiguousarray(vector).tobytes(), prompt_tokens=len(job.payload),
-                            model=self.setting.target))
+                            model=self.served))
 
     def _logprobs(self, batch: list[Job]) -> None:
         sequences = [before + after for job in batch for before, after, _ in [job.payload]]
@@ -180,7 +156,7 @@ class Engine:
             values = [float(logs[at, token]) for at, token in enumerate(tokens)]
             each = tuple(TokenLogprob(self.tokenizer.decode([t]), v) for t, v in zip(tokens, values, strict=True))
             job.done(Answer(text=text, prompt_tokens=len(before), completion_tokens=len(after), logprobs=each,
-                            values=(sum(values),), model=self.setting.target))
+                            values=(sum(values),), model=self.served))
 
     def _padded(self, sequences: list[list[int]], *, left: bool = False) -> dict[str, Any]:
         """`input_ids` and `attention_mask`, both [rows, longest]."""
@@ -218,14 +194,15 @@ class Engine:
             return "cls"
         return "last" if modes.get("pooling_mode_lasttoken") else "mean"
 
-    def _prompt_name(self) -> str:
+    @cached_property
+    def _default_prompt(self) -> str:
         """What sentence-transformers puts before every text, if the model has a default."""
         settings = _json(self.folder / "config_sentence_transformers.json")
         return str((settings.get("prompts") or {}).get(settings.get("default_prompt_name"), ""))
 
 
 def _json(path: Path) -> dict[str, Any]:
-    return orjson.loads(path.read_bytes()) if path.is_file() else {}  # type: ignore[no-any-return]
+    return orjson.loads(path.read_bytes()) if path.is_file() else {}
 
 
 def _load(setting: Setting) -> tuple[Any, Any]:

@@ -36,9 +36,7 @@ class Chooser:
     """A logits processor for `generate` that picks the next token of every row, and a criterion for when to stop."""
 
     def __init__(self, rows: list[Row], sampling: Sampling, tokenizer: Any, ends: set[int], masks: Any = None) -> None:
-        self.rows, self.sampling, self.tokenizer, self.masks = rows, sampling, tokenizer, masks
-        vocabulary = tokenizer.get_added_vocab()
-        self.ends = ends | {vocabulary[stop] for stop in sampling.stop if stop in vocabulary}
+        self.rows, self.sampling, self.tokenizer, self.ends, self.masks = rows, sampling, tokenizer, ends, masks
         self.tail = max((len(stop.encode()) for stop in sampling.stop), default=0) + 8
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
@@ -46,7 +44,7 @@ class Chooser:
         import torch
 
         logits = scores.float()
-        chosen = self._choose(self._penalised(logits, input_ids))
+        chosen = self._choose(self._penalised(logits))
         if self.sampling.logprobs:
             self._note(logits, chosen)
         for row, token in zip(self.rows, chosen.tolist(), strict=True):
@@ -84,7 +82,7 @@ class Chooser:
         if found:
             row.text, row.finish = text[: min(found)], "stop"
 
-    def _penalised(self, logits: Any, input_ids: Any) -> Any:
+    def _penalised(self, logits: Any) -> Any:
         """Repetition penalty over prompt and answer; frequency and presence penalties over the answer."""
         import torch
 

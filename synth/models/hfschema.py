@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from functools import lru_cache
 from typing import Any
@@ -29,36 +30,31 @@ def schema_masks(schema: dict[str, Any] | None, tokenizer: Any, rows: int) -> An
 
 @lru_cache(maxsize=4)
 def _guide(tokenizer: Any) -> Any:
-    from llguidance.hf import from_tokenizer
-
-    return from_tokenizer(tokenizer)
+    return importlib.import_module("llguidance.hf").from_tokenizer(tokenizer)
 
 
 class _Masks:
     """The state of each row in the grammar."""
 
     def __init__(self, schema: dict[str, Any], tokenizer: Any, rows: int) -> None:
-        from llguidance import LLMatcher
-        from llguidance.torch import allocate_token_bitmask
-
-        grammar = LLMatcher.grammar_from_json_schema(orjson.dumps(schema).decode())
+        matcher = importlib.import_module("llguidance").LLMatcher
+        self._torch = importlib.import_module("llguidance.torch")
+        grammar = matcher.grammar_from_json_schema(orjson.dumps(schema).decode())
         guide = _guide(tokenizer)
-        if wrong := LLMatcher.validate_grammar(grammar, guide):
+        if wrong := matcher.validate_grammar(grammar, guide):
             raise BadRequest(f"the JSON schema cannot be followed ({' '.join(wrong.split())[:200]}); mend the schema")
-        self._matchers = [LLMatcher(guide, grammar) for _ in range(rows)]
+        self._matchers = [matcher(guide, grammar) for _ in range(rows)]
         self._fed = [0] * rows
-        self._bits = allocate_token_bitmask(rows, guide.vocab_size)
+        self._bits = self._torch.allocate_token_bitmask(rows, guide.vocab_size)
 
     def __call__(self, logits: Any, rows: list[Any]) -> Any:
         """Logits in which tokens against the schema are impossible."""
-        from llguidance.torch import apply_token_bitmask_inplace, fill_next_token_bitmask
-
         for i, (matcher, row) in enumerate(zip(self._matchers, rows, strict=True)):
             for token in row.ids[self._fed[i]:]:
                 matcher.consume_token(token)
             self._fed[i] = len(row.ids)
             if not row.finish:
-                fill_next_token_bitmask(matcher, self._bits, i)
+                self._torch.fill_next_token_bitmask(matcher, self._bits, i)
         logits = logits.clone()
-        apply_token_bitmask_inplace(logits, self._bits.to(logits.device))
+        self._torch.apply_token_bitmask_inplace(logits, self._bits.to(logits.device))
         return logits

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import secrets
 import threading
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -57,7 +56,7 @@ class Engine:
         try:
             import xllamacpp
         except ImportError as error:
-            raise UsageError('GGUF files need llama.cpp, which is not installed; run: pip install "pica[local]"') from error
+            raise UsageError('llama.cpp is not installed; run: pip install "pica[local]"') from error
         params = xllamacpp.CommonParams()
         params.model.path = str(setting.path)
         params.model_alias = {setting.path.stem}
@@ -75,8 +74,8 @@ class Engine:
         try:
             return xllamacpp.Server(params)
         except RuntimeError as error:
-            raise UsageError(f"llama.cpp cannot load {str(setting.path)!r}: the file is damaged, of an unknown kind, or "
-                             f"does not fit in memory with {setting.slots} slots of {self.context} tokens; fetch it "
+            raise UsageError(f"llama.cpp cannot load {str(setting.path)!r}: the file is damaged, of an unknown kind, "
+                             f"or does not fit in memory with {setting.slots} slots of {self.context} tokens; fetch it "
                              "anew, or set context= or extra.slots= lower") from error
 
     def answer(self, request: Request, sample: int, stop: threading.Event) -> Answer:
@@ -133,17 +132,15 @@ class Engine:
 
     def _post(self, path: str, body: dict[str, Any] | None = None) -> Any:
         """What llama.cpp offers only over its local socket: templates and tokens."""
-        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
-        call = urllib.request.Request(self._server.listening_address + path, headers=headers,
-                                      data=None if body is None else orjson.dumps(body))
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        line = http.client.HTTPConnection(self._server.listening_address.removeprefix("http://"), timeout=600)
         try:
-            with direct.open(call, timeout=600) as reply:
-                return orjson.loads(reply.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                _raise_error(orjson.loads(error.read()))
-            raise
+            headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+            line.request("GET" if body is None else "POST", path, None if body is None else orjson.dumps(body), headers)
+            reply = orjson.loads(line.getresponse().read())
+        finally:
+            line.close()
+        _raise_error(reply)
+        return reply
 
 
 def _own_context(meta: dict[str, Any]) -> int:
@@ -194,8 +191,8 @@ def _raise_error(reply: dict[str, Any]) -> None:
     if error is None:
         return
     if error.get("type") == "exceed_context_size_error":
-        raise BadRequest(f"the prompt has {error['n_prompt_tokens']} tokens and the context is {error['n_ctx']}; shorten "
-                         "it, or set context= on this model")
+        raise BadRequest(f"the prompt has {error['n_prompt_tokens']} tokens and the context is {error['n_ctx']}; "
+                         "shorten it, or set context= on this model")
     kind: type[ModelError] = BadRequest if 400 <= int(error.get("code", 500)) < 500 else ServerFault
     raise kind(f"llama.cpp refused the request: {' '.join(str(error.get('message', error)).split())[:300]}")
 

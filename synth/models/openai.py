@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "https://api.openai.com/v1"
 CONNECT_SECONDS = 30.0
+LARGE_BODY = 1 << 20  # bytes
 KEEP_ALIVE_SECONDS = 4.0  # less than the 5 seconds after which uvicorn, and so vLLM, drops an idle connection
 #: Keys of `extra` that steer the batch mode and are not sent.
 BATCH_KEYS = ("batch_state", "batch_window", "batch_poll")
@@ -179,7 +181,8 @@ class OpenAIModel:
         session = self._open()
         url = server.url(path)
         try:
-            async with session.post(url, data=body, allow_redirects=False, proxy=server.proxy) as reply:
+            data = body if len(body) < LARGE_BODY else io.BytesIO(body)  # aiohttp sends the latter in pieces
+            async with session.post(url, data=data, allow_redirects=False, proxy=server.proxy) as reply:
                 raw = await reply.read()
         except aiohttp.ConnectionTimeoutError:
             raise Unreachable(f"{url} took no connection in {CONNECT_SECONDS:g} s; check the host and port") from None
@@ -189,20 +192,20 @@ class OpenAIModel:
         except aiohttp.ClientPayloadError:
             raise Unreachable(f"{url} cut the connection in the middle of its answer") from None
         except aiohttp.ClientResponseError as error:
-            raise Malformed(f"{url} does not speak HTTP: {self._redact(one_line(error.message))!a}") from None
+            raise Malformed(f"{url} does not speak HTTP: {one_line(self._redact(error.message), 160)!a}") from None
         except (aiohttp.ClientError, OSError) as error:
             raise self._unreachable(url, error) from None
         if reply.status != 200:
             raise await self._refusal(server, url, reply, raw)
         try:
-            data = wire.decode(raw)
+            found = wire.decode(raw)
         except ValueError:
-            data = None
-        if not isinstance(data, dict):
+            found = None
+        if not isinstance(found, dict):
             raise malformed(self._source(url), reply.headers.get("Content-Type", ""), raw)
-        if "error" in data and data["error"] and "choices" not in data and "data" not in data:
-            raise error_of(self._source(url), _status_in(data), reply.headers, raw)
-        return data
+        if found.get("error") and "choices" not in found and "data" not in found:
+            raise error_of(self._source(url), _status_in(found), reply.headers, raw)
+        return found
 
     async def _refusal(self, server: Server, url: URL, reply: aiohttp.ClientResponse, raw: bytes) -> ModelError:
         error = error_of(self._source(url), reply.status, reply.headers, raw)
@@ -262,7 +265,7 @@ class OpenAIModel:
         if number in (errno.EMFILE, errno.ENFILE):
             return Unreachable(f"cannot open a connection to {url}: too many open files; lower `concurrency`, or raise "
                                "`ulimit -n`")
-        reason = self._redact(one_line(str(error) or type(error).__name__, 160))
+        reason = one_line(self._redact(str(error) or type(error).__name__), 160)
         return Unreachable(f"{url} cannot be reached ({reason}); is the server running, and is the URL right?")
 
     def _batch_sender(self) -> BatchSender:

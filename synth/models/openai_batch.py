@@ -217,7 +217,7 @@ class BatchSender:
             raise Unreachable(f"{self._source.url} cannot be reached ({one_line(str(error), 100)}); is the server "
                               "running, and is the URL right?") from None
         except openai.OpenAIError as error:
-            raise Malformed(f"{self._source.url}: {self._source.redact(one_line(str(error)))}") from None
+            raise Malformed(f"{self._source.url}: {one_line(self._source.redact(str(error)))}") from None
 
 
 class _Lines(dict[str, bytes]):

@@ -126,7 +126,7 @@ def _duration(text: str) -> float | None:
 
 def malformed(source: Source, kind: str, raw: bytes) -> Malformed:
     """The error for a body that is no JSON object."""
-    shown = one_line(source.redact(raw[:4 * SHOWN].decode("utf-8", "replace")), 80)
+    shown = one_line(source.redact(raw.decode("utf-8", "replace")), 80)
     advice = "; is this an API server's URL?" if "html" in kind.lower() else ""
     return Malformed(f"{source.url} answered with {kind or 'no content type'}, {len(raw)} bytes, that is no JSON "
                      f"object: {shown!r}{advice}")

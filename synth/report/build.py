@@ -1,7 +1,7 @@
 """A report as one self-contained HTML file: `write_report(report, path)`.
 
-The page needs no network and runs no code but its own: its Content-Security-Policy names its one script and one style by
-their hashes. Rows travel as base64, so that nothing in them can end an element, and reach the page as text alone.
+The page needs no network and runs no code but its own: its Content-Security-Policy names its one script and one style
+by their hashes. Rows travel as base64, so that nothing in them can end an element, and reach the page as text alone.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def _page(report: Report, texts: Sequence[bytes], accepted: Sample, rejected: Sa
     style, script = _asset("page.css"), _asset("page.js")
     slots = {
         "policy": _policy(style, script), "style": style, "script": script,
-        "title": escape(report.title), "verdict": escape(report.verdict), "subtitle": _paragraph("subtitle", report.subtitle),
+        "title": escape(report.title), "verdict": escape(report.verdict),
+        "subtitle": f'<p class="subtitle">{escape(report.subtitle)}</p>' if report.subtitle else "",
         "warnings": _warnings(report.warnings), "facts": _facts(report.facts),
         "sections": "".join(draw(section) for section in report.sections),
         "scope": escape(_scope(accepted, rejected)), "rows": count(len(texts)),
@@ -62,7 +63,8 @@ def _page(report: Report, texts: Sequence[bytes], accepted: Sample, rejected: Sa
     }
     for piece in re.split(r"(\{\{\w+\}\})", _asset("page.html")):
         if piece == "{{chunks}}":
-            yield from (f'<script type="application/octet-stream" class="chunk">{chunk}</script>\n' for chunk in pack(texts))
+            for chunk in pack(texts):
+                yield f'<script type="application/octet-stream" class="chunk">{chunk}</script>\n'
         else:
             yield slots[piece[2:-2]] if piece.startswith("{{") else piece
 
@@ -78,13 +80,14 @@ def _meta(report: Report, accepted: Sample, rejected: Sample) -> Mapping[str, ob
 
 def _scope(accepted: Sample, rejected: Sample) -> str:
     """What share of the rows the page holds, in words."""
-    parts = [f"{count(len(s))} of {count(s.seen)} {name}" for name, s in (("accepted", accepted), ("rejected", rejected))
-             if s.seen]
+    named = (("accepted", accepted), ("rejected", rejected))
+    parts = [f"{count(len(sample))} of {count(sample.seen)} {name}" for name, sample in named if sample.seen]
     if not parts:
         return "This report has no rows."
     if len(accepted) + len(rejected) == accepted.seen + rejected.seen:
         return ""
-    return f"A sample drawn by hash: {' and '.join(parts)} rows are in this page. Searches, filters and counts below see these only."
+    return (f"A sample drawn by hash: {' and '.join(parts)} rows are in this page. "
+            "Searches, filters and counts below see these only.")
 
 
 def _warnings(warnings: Sequence[str]) -> str:
@@ -101,13 +104,9 @@ def _facts(facts: Sequence[tuple[str, str]]) -> str:
     return f'<dl class="facts">{items}</dl>'
 
 
-def _paragraph(name: str, text: str) -> str:
-    return f'<p class="{name}">{escape(text)}</p>' if text else ""
-
-
 def _policy(style: str, script: str) -> str:
-    return (f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none'; "
-            "form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
+    return (f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+            "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
 
 
 def _hash(text: str) -> str:

@@ -16,8 +16,9 @@ _CELLS = 4096
 class Distribution:
     """Counts numbers in cells whose width is a power of two, doubled whenever more than 4,096 cells are in use.
 
-    The result does not depend on the order of the numbers. n, least, greatest and mean are exact; quantiles and bins are
-    right to a cell, which is 2^-24 wide until 4,096 of them are in use. With `log`, cells are equal in magnitude and values <= 0 count as missing.
+    The result does not depend on the order of the numbers. n, least, greatest and mean are exact; quantiles and bins
+    are right to a cell, which is 2^-24 wide until 4,096 of them are in use. With `log`, cells are equal in magnitude
+    and values <= 0 count as missing.
     """
 
     def __init__(self, values: Iterable[float | None] = (), *, log: bool = False) -> None:
@@ -25,7 +26,7 @@ class Distribution:
         self.n = self.missing = 0
         self.least, self.greatest = math.inf, -math.inf
         self._cells: Counter[int] = Counter()
-        self._exponent = -24
+        self._exponent, self._whole = -24, True
         self._partials: list[float] = []
         for value in values:
             self.add(value)
@@ -37,6 +38,7 @@ class Distribution:
             return
         self.n += 1
         self.least, self.greatest = min(self.least, value), max(self.greatest, value)
+        self._whole = self._whole and value == math.floor(value)
         self._sum(float(value))
         self._cells[math.floor(math.ldexp(math.log2(value) if self.log else value, -self._exponent))] += 1
         while len(self._cells) > _CELLS:
@@ -65,7 +67,8 @@ class Distribution:
         """(edges, counts) with one more edge than counts; a bin holds its lower edge. Empty lists of nothing."""
         if not self.n:
             return [], []
-        edges = (log_edges if self.log else bin_edges)(self.least, self.greatest, bins)
+        ends = self.least, self.greatest
+        edges = log_edges(*ends, bins) if self.log else bin_edges(*ends, bins, whole=self._whole)
         counts = [0] * (len(edges) - 1)
         place = 0
         for cell in sorted(self._cells):

@@ -212,9 +212,11 @@
 
   function search() {
     if (state.query === searched) return;
+    const narrower = searched && state.query.startsWith(searched) && !/["-]/.test(state.query); // typing on: fewer rows to read
     searched = state.query;
     terms = parse(searched);
     for (let i = 0; i < N; i++) {
+      if (narrower && !textPass[i]) continue;
       let pass = 1;
       for (const term of terms) if (hay[i].includes(term.text) === term.not) { pass = 0; break; }
       textPass[i] = pass;
@@ -242,14 +244,14 @@
     }
     order();
     state.cursor = state.open >= 0 ? view.indexOf(state.open) : -1;
-    drawFacets();
-    drawActive();
     drawHead();
     $("matches").textContent = view.length === N ? `${WHOLE.format(N)} rows` : `${WHOLE.format(view.length)} of ${WHOLE.format(N)} rows`;
     $("none").hidden = view.length > 0;
     scroller.setAttribute("aria-rowcount", view.length + 1);
-    scroller.scrollTop = 0;
+    if (scroller.scrollTop) scroller.scrollTop = 0;
     drawRows(true);
+    drawFacets();
+    drawActive();
     performance.measure("pica:update", { start, end: performance.now() });
   }
 
@@ -292,8 +294,8 @@
       else fill(element, label);
       return element;
     };
-    let room = scroller.clientWidth - PREVIEW - EDGE;
-    fitting = detail.hidden ? columns : columns.filter((f) => (room -= f.width + GAP) >= 0);
+    let room = detail.hidden ? Infinity : scroller.clientWidth - PREVIEW - EDGE; // asking for a width lays the page out
+    fitting = columns.filter((f) => (room -= f.width + GAP) >= 0);
     head.replaceChildren(cell(null, "Row"), ...fitting.map((f) => cell(f, f.label)));
     head.setAttribute("aria-rowindex", 1);
     const floor = detail.hidden ? PREVIEW : 120;
@@ -413,6 +415,7 @@
       f.box.append(spark, make("div", "range", f.from, make("span", "", "to"), f.to));
     } else {
       f.limit = 8;
+      f.options = new Map();
       f.list = make("div", "options");
       f.box.append(f.list);
     }
@@ -421,22 +424,32 @@
 
   function drawOptions(f) {
     const order = f.order.length || f.sorted.length <= f.limit ? f.sorted : [...f.sorted].sort((a, b) => f.picked.has(b) - f.picked.has(a) || f.counts[b] - f.counts[a]);
-    const shown = order.slice(0, f.limit), top = Math.max(1, ...f.counts);
-    const focused = document.activeElement?.closest?.(".options") === f.list ? document.activeElement.dataset.code : null;
-    f.list.replaceChildren(...shown.map((code) => {
-      const box = make("input", "");
-      box.type = "checkbox";
+    const shown = order.slice(0, f.limit), top = Math.max(1, ...shown.map((code) => f.counts[code]));
+    for (const code of shown) {
+      const { label, box, bar, n } = f.options.get(code) || option(f, code);
+      const text = WHOLE.format(f.counts[code]);
+      if (n.textContent !== text) n.textContent = text;
       box.checked = f.picked.has(code);
-      box.dataset.code = code;
-      box.addEventListener("change", () => { if (box.checked) f.picked.add(code); else f.picked.delete(code); changed(); });
-      const bar = make("i", "");
-      bar.style.width = (100 * f.counts[code]) / top + "%";
-      const value = make("span", "value", f.values[code] || "(none)");
-      value.title = f.values[code];
-      return make("label", f.counts[code] ? "" : "zero", bar, box, value, make("span", "n", WHOLE.format(f.counts[code])));
-    }));
-    if (f.values.length > f.limit) f.list.append(button(`${WHOLE.format(f.values.length - f.limit)} more`, "more", () => { f.limit += 40; drawOptions(f); }));
-    if (focused !== null) f.list.querySelector(`[data-code="${focused}"]`)?.focus();
+      bar.style.width = Math.round((100 * f.counts[code]) / top) + "%";
+      label.className = f.counts[code] ? "" : "zero";
+    }
+    const key = shown.join();
+    if (key === f.key) return;
+    f.key = key;
+    const focus = document.activeElement;
+    f.list.replaceChildren(...shown.map((code) => f.options.get(code).label));
+    if (f.sorted.length > f.limit) f.list.append(button(`${WHOLE.format(f.sorted.length - f.limit)} more`, "more", () => { f.limit += 40; drawOptions(f); }));
+    if (f.list.contains(focus)) focus.focus({ preventScroll: true });
+  }
+
+  function option(f, code) {
+    const box = make("input", ""), bar = make("i", ""), n = make("span", "n"), value = make("span", "value", f.values[code] || "(none)");
+    box.type = "checkbox";
+    box.addEventListener("change", () => { if (box.checked) f.picked.add(code); else f.picked.delete(code); changed(); });
+    value.title = f.values[code];
+    const made = { label: make("label", "", bar, box, value, n), box, bar, n };
+    f.options.set(code, made);
+    return made;
   }
 
   function drawActive() {
@@ -502,12 +515,15 @@
     return make("section", "part", heading ? make("h4", "", heading) : null, ...inner);
   }
 
+  // One answer needs no heading that says who wrote it; a longer exchange does.
+  const answer = (value) => (!isMessages(value) ? prose(show(value)) : value.length === 1 && value[0].role === "assistant" ? prose(value[0].content) : chat(value));
+
   function sides(pane, row) {
     const scores = pane.sides.map((s) => (typeof row[s.score] === "number" ? row[s.score] : NaN));
     const cards = pane.sides.map((s, k) => make("div", "side " + s.tone,
       make("header", "", make("b", "", s.label), row[s.name] ? make("span", "dim", show(row[s.name])) : null,
         Number.isNaN(scores[k]) ? null : make("span", "score", numeral(scores[k]))),
-      isMessages(row[s.field]) ? chat(row[s.field]) : prose(show(row[s.field]))));
+      answer(row[s.field])));
     const gap = scores.length === 2 && scores.every((v) => !Number.isNaN(v)) ? `difference ${numeral(Number((scores[0] - scores[1]).toPrecision(6)))}` : "";
     const outcome = pane.outcome && row[pane.outcome] !== undefined ? make("span", "pill", show(row[pane.outcome])) : null;
     const head = make("h4", "", pane.title || "Answers", outcome, gap ? make("span", "dim", gap) : null);
@@ -520,7 +536,7 @@
     if (list.some((item) => Object.values(item).some((v) => isLong(v) || isMessages(v)))) {
       return part(`${title(name)} (${list.length})`, ...list.map((item) => {
         const entries = Object.entries(item);
-        return make("div", "side plain", grid(entries.filter(([, v]) => !isLong(v) && !isMessages(v))),
+        return make("div", "side entry", grid(entries.filter(([, v]) => !isLong(v) && !isMessages(v))),
           ...entries.filter(([, v]) => isLong(v) || isMessages(v)).map(([k, v]) => make("div", "", make("span", "dim", title(k)), conversation(v))));
       }));
     }
@@ -614,7 +630,7 @@
     panes.classList.add("open");
     document.body.classList.add("reading");
     drawDetail(i);
-    history[fresh ? "pushState" : "replaceState"](null, "", hashOf(i));
+    address(hashOf(i), fresh);
     if (fresh && phone.matches) detail.focus({ preventScroll: true });
     if (fresh) drawHead();
     drawRows(fresh);
@@ -635,7 +651,7 @@
 
   function closeRow() {
     hideDetail();
-    history.replaceState(null, "", filterHash() || "#rows");
+    address(filterHash() || "#rows");
   }
 
   // ---- marks on what was searched ----
@@ -666,6 +682,12 @@
 
   // ---- the address: #ID opens a row, #?column=value filters ----
 
+  function address(hash, push) {
+    try {
+      history[push ? "pushState" : "replaceState"](null, "", hash);
+    } catch { /* inside a sandboxed frame, or too often for this browser: the page works without */ }
+  }
+
   function filterHash() {
     const out = new URLSearchParams();
     if (state.query) out.append("~q", state.query);
@@ -678,7 +700,7 @@
   }
 
   function changed() {
-    history.replaceState(null, "", state.open >= 0 ? hashOf(state.open) : filterHash() || "#rows");
+    address(state.open >= 0 ? hashOf(state.open) : filterHash() || "#rows");
     update();
   }
 

@@ -9,7 +9,10 @@ from typing import Any, Literal, TypeAlias
 
 @dataclass(frozen=True)
 class Bars:
-    """Counts by label, in the given order. `field`: the row column that these labels filter when clicked."""
+    """Counts by label, in the given order.
+
+    `field`: the row column that a label filters when clicked, among accepted rows unless it is `reject_reason`.
+    """
 
     title: str
     items: Sequence[tuple[str, float]]
@@ -22,7 +25,7 @@ class Histogram:
     """A distribution: the values themselves, or (edges, counts) with one more edge than counts.
 
     `log` spaces the axis by magnitude, for positive values only. `summary` stands above the plot; for plain values it
-    is worked out when left empty. `field`: the number column that a bin filters when clicked.
+    is worked out when left empty. `field`: the number column that a bin filters, among accepted rows, when clicked.
     """
 
     title: str
@@ -103,7 +106,7 @@ class Column:
 class Side:
     """One of several answers that stand side by side.
 
-    `field` holds the text or the messages. `score`, `name` are columns with its score and what made it, where there are.
+    `field` holds the text or the messages; `score` and `name` are the columns of its score and of what made it, if any.
     """
 
     field: str
@@ -133,10 +136,11 @@ BATTLE = Pane((Side("answer_a", "A", "score_a", "model_a"), Side("answer_b", "B"
 class Report:
     """Everything on the page. `verdict` is the first line that a person reads.
 
-    `rows`: mappings, read once. Fields with a meaning: `id` (unique), `messages`, `reject_reason` (set on rows that were
-    dropped), `calls` (ledger keys), and the fields of `panes`. A list of `{role, content}` shows as a conversation, any
-    other list of mappings as a table, a mapping or plain value as metadata. `preview` names the column that stands for a
-    row in the list; by default its first user message. `trace` is the command shown beside the calls of a row.
+    `rows`: mappings, read once. Fields with a meaning: `id` (unique), `messages`, `reject_reason` and `reject_detail`
+    (set on rows that were dropped), `calls` (ledger keys), and the fields of `panes`. A list of `{role, content}` shows
+    as a conversation, any other list of mappings as a table, a mapping or plain value as metadata. `preview` names the
+    column that stands for a row in the list; by default its first user message. `trace` is the command shown beside the
+    calls of a row.
     """
 
     title: str

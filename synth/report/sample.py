@@ -92,7 +92,7 @@ def encode(value: object) -> bytes:
         return json.dumps(plain(value), separators=(",", ":")).encode("ascii")
 
 
-def plain(value: object) -> object:
+def plain(value: object) -> object:  # noqa: PLR0911 - one line a type
     """`value` in the types of JSON, exact in a browser: large integers and numbers that are not finite become text."""
     match value:
         case None | bool():

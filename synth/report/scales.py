@@ -30,9 +30,8 @@ def log_ticks(low: float, high: float) -> list[float]:
     return [m for m in marks if low * (1 - 1e-9) <= m <= high * (1 + 1e-9)]
 
 
-def bin_edges(low: float, high: float, bins: int) -> list[float]:
-    """Edges of about `bins` equal bins with round edges that cover `low` to `high`; whole numbers get whole bins."""
-    whole = low == round(low) and high == round(high) and high - low >= 1
+def bin_edges(low: float, high: float, bins: int, *, whole: bool) -> list[float]:
+    """Edges of about `bins` equal bins with round edges that cover `low` to `high`; `whole` numbers get whole bins."""
     step = step_of(high - low or abs(high) or 1.0, bins)
     step = max(step, 1.0) if whole else step
     first, last = math.floor(low / step + 1e-9), math.floor(high / step + 1e-9) + 1

@@ -6,7 +6,7 @@ import html
 import math
 import re
 
-#: Characters that hide or reorder text: C0 and C1 controls, soft hyphen, zero-width, bidi and tag characters, surrogates.
+#: Characters that hide or reorder text: controls, soft hyphen, zero-width, bidi and tag characters, surrogates.
 HIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f\ud800-\udfff]"

@@ -21,21 +21,23 @@ from collections.abc import AsyncIterator
 
 from pica.synth.errors import UsageError
 from pica.synth.serve_fake.api import Api
-from pica.synth.serve_fake.http import Connection
+from pica.synth.serve_fake.http import Call, Connection, Handler, Reply
 from pica.synth.serve_fake.options import ServeOptions, add_arguments, checked, from_arguments
 
-__all__ = ["FakeServer", "ServeOptions", "add_arguments", "main", "serve"]
+__all__ = ["Call", "FakeServer", "Reply", "ServeOptions", "add_arguments", "main", "serve"]
 
 
 class FakeServer:
     """A fake server in the running event loop: `async with FakeServer(options) as server: server.url`.
 
-    `api.stats` counts what was seen; `url` ends in `/v1`. Leaving the block cuts all connections.
+    `api.stats` counts what was seen; `url` ends in `/v1`. Leaving the block cuts all connections. `handler` answers
+    instead of the API, for a server that says exactly one thing.
     """
 
-    def __init__(self, options: ServeOptions | None = None) -> None:
+    def __init__(self, options: ServeOptions | None = None, handler: Handler | None = None) -> None:
         self.options = checked(options or ServeOptions())
         self.api = Api(self.options)
+        self._handler = handler or self.api.handle
         self.url = ""
         self._connections: set[Connection] = set()
 
@@ -43,7 +45,7 @@ class FakeServer:
         loop = asyncio.get_running_loop()
         options = self.options
         try:
-            self._server = await loop.create_server(lambda: Connection(self.api.handle, self._connections),
+            self._server = await loop.create_server(lambda: Connection(self._handler, self._connections),
                                                     options.host, options.port, backlog=4096)
         except OSError as error:
             raise UsageError(f"cannot listen on {options.host}:{options.port} ({error.strerror}); "

@@ -15,7 +15,7 @@ from pica.synth.models.base import Answer, Request, Sampling
 from pica.synth.models.fake_brain import Brain, answer, prompt_tokens, render
 from pica.synth.models.fake_faults import Faults
 from pica.synth.serve_fake.batches import Batches
-from pica.synth.serve_fake.http import Call, Reply
+from pica.synth.serve_fake.http import Call, Refusal, Reply
 from pica.synth.serve_fake.options import ServeOptions
 from pica.synth.serve_fake.template import detokenized, tokenized
 
@@ -23,19 +23,6 @@ Body = dict[str, Any]
 SAMPLED = ("/v1/completions", "/v1/chat/completions")
 COUNTED = (*SAMPLED, "/v1/embeddings", "/pooling")
 HTML = b"<!doctype html><html><head><title>Gateway</title></head><body><h1>It works!</h1></body></html>"
-
-
-class Refusal(Exception):
-    """A request that the API answers with an error."""
-
-    def __init__(self, status: int, message: str, kind: str = "invalid_request_error", code: str | None = None) -> None:
-        super().__init__(message)
-        self.status, self.kind, self.code = status, kind, code
-
-    @property
-    def body(self) -> bytes:
-        """The error in OpenAI's shape."""
-        return orjson.dumps({"error": {"message": str(self), "type": self.kind, "param": None, "code": self.code}})
 
 
 class Api:
@@ -46,7 +33,7 @@ class Api:
         self.brain = Brain(options.brain, options.text, options.seed)
         self._serial = 0
         self._ready: dict[tuple[Any, ...], tuple[bytes, bytes]] = {}
-        self.batches = Batches(options, self._completed)
+        self.batches = Batches(options, self._worked)
         self.reset()
 
     def reset(self) -> None:
@@ -160,6 +147,11 @@ class Api:
         names = self.options.names
         if names and body.get("model") not in names:
             raise Refusal(404, f"The model `{body.get('model')}` does not exist.", "NotFoundError", "model_not_found")
+
+    def _worked(self, path: str, body: Body) -> Body:
+        """The body of an answer to one request of a batch. Raises `Refusal`."""
+        self._check_model(body)
+        return self._embedded(body) if path == "/v1/embeddings" else self._completed(path, body)
 
     def _embedded(self, body: Body) -> Body:
         texts = body["input"] if isinstance(body["input"], list) else [body["input"]]

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from pica.synth.serve_fake.http import Call, Reply
+from pica.synth.serve_fake.http import Call, Refusal, Reply
 from pica.synth.serve_fake.options import ServeOptions
 
 Json = dict[str, Any]
@@ -53,6 +53,10 @@ class Batches:
             case _:
                 return None
         return Reply(found, kind="application/octet-stream") if isinstance(found, bytes) else Reply(orjson.dumps(found))
+
+    def created(self) -> list[Json]:
+        """All batches, in the order of their creation."""
+        return list(self._batches.values())
 
     def _store(self, content: bytes, purpose: str, filename: str) -> Json:
         name = f"file-{len(self._files) + 1}-{len(content)}"
@@ -112,5 +116,9 @@ class Batches:
         if draw < self._options.batch_expire + self._options.batch_fail:
             body: Json = {"error": {"message": "The server had an error.", "type": "server_error"}}
             return {"response": {"status_code": 500, "request_id": "r", "body": body}, "error": None}, False
-        body = self._completed(asked["url"], asked["body"])
-        return {"response": {"status_code": 200, "request_id": "r", "body": body}, "error": None}, True
+        status = 200
+        try:
+            body = self._completed(asked["url"], asked["body"])
+        except Refusal as refusal:
+            status, body = refusal.status, orjson.loads(refusal.body)
+        return {"response": {"status_code": status, "request_id": "r", "body": body}, "error": None}, status == 200

@@ -45,6 +45,20 @@ class Reply(msgspec.Struct):
     done: Callable[[], None] | None = None
 
 
+class Refusal(Exception):
+    """A request that the API answers with an error."""
+
+    def __init__(self, status: int, message: str, kind: str = "invalid_request_error", code: str | None = None) -> None:
+        super().__init__(message)
+        self.status, self.kind, self.code = status, kind, code
+
+    @property
+    def body(self) -> bytes:
+        """The error in OpenAI's shape."""
+        return msgspec.json.encode({"error": {"message": str(self), "type": self.kind, "param": None,
+                                              "code": self.code}})
+
+
 Handler = Callable[[Call], Reply]
 _OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
 

@@ -34,6 +34,7 @@ class Family(BaseModel):
     ids: tuple[str, ...]
     marks: tuple[str, ...]
     tells: tuple[str, ...] = ()
+    system_role: bool | None = None
     layout: Segments
     bos: str = ""
     stop: tuple[str, ...]
@@ -76,11 +77,11 @@ def _family(name: str, entry: dict[str, Any], layouts: dict[str, dict[str, Any]]
 FAMILIES: Mapping[str, Family] = _load()
 
 
-def recognise(name: str = "", texts: Sequence[str] = ()) -> Family | None:
+def recognise(name: str = "", texts: Sequence[str] = (), system_role: bool | None = None) -> Family | None:
     """The family of a model, from its hub id or file name and from texts: its template, and what it renders.
 
     Where texts are given, all marks of the family must stand in one of them, so that a model that is named after one
-    family but speaks another's language is taken for what it speaks.
+    family but speaks another's language is taken for what it speaks. `system_role`: whether the template takes one.
     """
     fitting = [f for f in FAMILIES.values() if not texts or any(all(m in t for m in f.marks) for t in texts)]
     if name:
@@ -88,6 +89,7 @@ def recognise(name: str = "", texts: Sequence[str] = ()) -> Family | None:
             if family.has_id(name):
                 return family
     for family in fitting if texts else ():
-        if family.tells and all(any(tell in text for text in texts) for tell in family.tells):
+        told = family.tells and all(any(tell in text for text in texts) for tell in family.tells)
+        if told and family.system_role in {None, system_role}:
             return family
     return None

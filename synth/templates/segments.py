@@ -78,7 +78,7 @@ PROBES: Mapping[str, Probe] = {
     "one": ((user(_A),), False),
     "talk": ((user(_A), assistant(_B), user(_C), assistant(_D), user(_E)), True),
     "answered": ((user(_A), assistant(_B)), False),
-    "padded": ((user(f" {_A} "), assistant(f" {_B} "), user(_C)), False),
+    "padded": ((user(f"\t{_A}\t"), assistant(f"\t{_B}\t"), user(_C)), False),
     "reasoned": ((user(_A), assistant(f"<think>\n{_WHY}\n</think>\n\n{_B}"), user(_C)), False),
     "system": ((system(_SYSTEM), user(_A), assistant(_B), user(_C)), True),
 }
@@ -97,7 +97,7 @@ def learn(shown: Mapping[str, str], source: str) -> Segments:
         raise UsageError(f"{source} renders later turns unlike the first; give the template as a folder or .jinja file")
     begin_system, after_system = _learn_system(shown.get("system"), source)
     padded, reasoned = shown.get("padded", ""), shown.get("reasoned", "")
-    trims = tuple(role for role, text in (("user", _A), ("assistant", _B)) if padded and f" {text} " not in padded)
+    trims = tuple(role for role, text in (("user", _A), ("assistant", _B)) if padded and f"\t{text}\t" not in padded)
     return Segments(begin=begin, to_assistant=inner[0], to_user=inner[1], generation=generation,
                     end=_split(shown["answered"], (_A, _B), source)[2],
                     user_end=_split(shown["one"], (_A,), source)[1], begin_system=begin_system,

@@ -15,7 +15,7 @@ from pica.synth.models.base import Message, Model, Renders, user
 from pica.synth.templates.families import FAMILIES, recognise
 from pica.synth.templates.jinja import TEMPLATE_DATE, Renderer, TemplateRefused, jinja_renderer
 from pica.synth.templates.segments import PROBES, learn
-from pica.synth.templates.template import SENTINEL, ChatTemplate, derive
+from pica.synth.templates.template import SENTINEL, ChatTemplate, derive, keeps_system
 
 _FILES = ("tokenizer_config.json", "chat_template.jinja", "chat_template.json", "special_tokens_map.json")
 
@@ -30,8 +30,9 @@ def from_jinja(text: str, *, bos_token: str = "", eos_token: str = "", name: str
     renderer = _taking_parts(jinja_renderer(text, bos_token=bos_token, eos_token=eos_token, today=today,
                                             variables=variables, source=source))
     shown = renderer([user(SENTINEL)], True)
+    family = recognise(name, [text, shown], keeps_system(renderer))
     source += f" (dated {today.isoformat()})" if "strftime_now" in text or "date_string" in text else ""
-    return derive(renderer, source=source, family=recognise(name, [text, shown]), name=name, bos=bos_token,
+    return derive(renderer, source=source, family=family, name=name, bos=bos_token,
                   eos=eos_token)
 
 
@@ -104,8 +105,9 @@ async def from_model(model: Model) -> ChatTemplate:
                 continue
     source = f"template of model {model.name}"
     if shown:
-        family = recognise(model.name, list(shown.values()))
-        return derive(learn(shown, source).render, source=source, family=family, name=model.name)
+        layout = learn(shown, source)
+        family = recognise(model.name, list(shown.values()), layout.begin_system is not None)
+        return derive(layout.render, source=source, family=family, name=model.name)
     family = recognise(model.name)
     if family is None:
         raise UsageError(f"model {model.name!r} does not show its chat template and its name is of no known family; "
@@ -128,6 +130,8 @@ async def chat_template(spec: str, model: Model | None = None) -> ChatTemplate:
 
 
 def _named(spec: str) -> ChatTemplate:
+    if not spec.strip() or "\0" in spec:
+        raise UsageError(_unknown(spec))
     path = Path(spec).expanduser()
     if path.is_dir():
         return from_tokenizer_folder(path)

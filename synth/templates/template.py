@@ -87,7 +87,7 @@ def derive(renderer: Renderer, *, source: str, family: Family | None = None, nam
 
     Raises `UsageError` where a user's message does not come through once and unchanged.
     """
-    folds = not _keeps_system(renderer)
+    folds = not keeps_system(renderer)
     bare = ChatTemplate("", (), "", source, folds_system=folds, _renderer=renderer)
     own = cut(renderer([user(SENTINEL)], False), SENTINEL, source)
     begin, changes = _adjusted(own, bare, family)
@@ -138,7 +138,8 @@ def _unused(messages: Sequence[Message]) -> str:
     return sentinel
 
 
-def _keeps_system(renderer: Renderer) -> bool:
+def keeps_system(renderer: Renderer) -> bool:
+    """Whether the template takes a system message: does not refuse it, and shows its words."""
     try:
         return f"{_CORE}-system" in renderer([system(f"{_CORE}-system"), user(SENTINEL)], False)
     except UsageError:

@@ -1,0 +1,111 @@
+"""Evaluation prompts in texts, against a naive search, and by embedding."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pica.synth.embed import HashEmbedder
+from pica.synth.errors import UsageError
+from pica.synth.filters.decontaminate import EvalIndex, Overlap
+
+LONG = "Write a short story about a lighthouse keeper who finds a letter in a bottle one stormy winter night."
+SHORT = "Explain how rainbows are formed."
+TINY = "Tell a joke"
+INDEX = EvalIndex({"arena": [LONG, SHORT], "wild": [TINY, "", "???", "请写一首关于秋天的诗，要押韵。"]})
+
+
+def found(text):
+    return INDEX.overlaps([text])[0]
+
+
+def test_thirteen_words_in_a_row_are_an_overlap():
+    words = "lighthouse keeper who finds a letter in a bottle one stormy winter night"
+    assert len(words.split()) == 13
+    assert found(f"So, THE {words.upper()}!") == Overlap("arena", 0, "ngram", words)
+    assert found("So, the " + words.replace("bottle", "jar")) is None
+    assert found(" ".join(words.split()[:12])) is None
+
+
+def test_case_width_and_punctuation_do_not_matter():
+    assert found("EXPLAIN:   how (rainbows) are\n＊formed＊??") == Overlap("arena", 1, "contains", "explain how rainbows are formed")
+
+
+def test_a_shorter_prompt_must_be_there_whole():
+    assert found(f"Please do this: {SHORT} Thank you.").how == "contains"
+    assert found("Please explain how rainbows are made.") is None
+
+
+def test_a_tiny_prompt_must_be_all_there_is():
+    assert found("tell a JOKE!") == Overlap("wild", 0, "equal", "tell a joke")
+    assert found("Tell a joke about lighthouses, please") is None
+
+
+def test_scripts_without_spaces_are_read_by_the_character():
+    assert found("你好！请写一首关于秋天的诗，要押韵，谢谢。").prompt == 3
+    assert found("请写一首关于春天的诗，要押韵。") is None
+
+
+def test_prompts_without_words_match_nothing():
+    assert [found(text) for text in ("", "???", "!", " ", "\0", "\ud800")] == [None] * 6
+
+
+def test_evidence_is_a_sentence():
+    assert found(SHORT).explain() == "shares 'explain how rainbows are formed' with prompt 1 of arena (contains)"
+    assert Overlap("wild", 2, "embedding", distance=0.0312).explain() == ("lies at a squared distance of 0.031 from prompt 2 "
+                                                                          "of wild")
+
+
+def naive(prompts, text, ngram):
+    text_words, hits = re.findall(r"[a-z]+", text), set()
+    for at, prompt in enumerate(prompts):
+        words = re.findall(r"[a-z]+", prompt)
+        size = min(len(words), ngram)
+        if size >= 5 and any(f" {' '.join(words[i:i + size])} " in f" {' '.join(text_words)} "
+                             for i in range(len(words) - size + 1)) or (0 < size < 5 and words == text_words):
+            hits.add(at)
+    return hits
+
+
+WORDS = st.lists(st.sampled_from(["a", "b", "c"]), max_size=9).map(" ".join)
+
+
+@given(st.lists(WORDS, max_size=5), st.lists(WORDS, max_size=5))
+def test_overlaps_are_those_of_a_naive_search(prompts, texts):
+    index = EvalIndex({"eval": prompts}, ngram=6)
+    for text, overlap in zip(texts, index.overlaps(texts), strict=True):
+        hits = naive(prompts, text, 6)
+        assert overlap.prompt in hits if overlap else not hits
+
+
+@given(st.lists(WORDS, max_size=6), st.randoms())
+def test_a_text_is_judged_by_itself(texts, rng):
+    order = list(range(len(texts)))
+    rng.shuffle(order)
+    index = EvalIndex({"eval": ["a b c a b c a", "b b b b b", "a"]}, embedder=HashEmbedder(), threshold=0.3)
+    assert index.overlaps([texts[i] for i in order]) == [index.overlaps([texts[i]])[0] for i in order]
+
+
+def test_embeddings_find_what_words_do_not():
+    index = EvalIndex({"arena": [SHORT, LONG]}, embedder=HashEmbedder(), threshold=0.5)
+    plain, near, far = index.overlaps([SHORT, LONG.replace("keeper who finds", "keeper that finds").replace("one", "a"),
+                                       "Name three rivers."])
+    assert (plain.how, far) == ("contains", None)
+    assert (near.how, near.prompt) == ("embedding", 1)
+    assert 0 < near.distance <= 0.5
+
+
+def test_no_prompts_and_no_texts():
+    assert EvalIndex({}, embedder=HashEmbedder()).overlaps(["a", ""]) == [None, None]
+    assert INDEX.overlaps([]) == []
+    assert len(INDEX) == 6
+
+
+def test_megabytes_of_one_line_are_searched():
+    assert found("word " * 200_000 + LONG).how == "ngram"
+
+
+def test_too_short_n_grams_are_refused():
+    with pytest.raises(UsageError, match="n-grams of 3 words match everywhere; give 5 or more"):
+        EvalIndex({}, ngram=3)
