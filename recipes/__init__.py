@@ -1,4 +1,5 @@
-"""What to make: one folder a recipe, each with a `recipe.py` whose `RECIPE` is the class.
+"""What to make: one folder a recipe, each with a `config.py` whose `CONFIG` is the config class and a `recipe.py`
+whose `RECIPE` is the recipe class.
 
 `pica recipes` lists them. Adding a recipe is adding a folder.
 """
@@ -22,16 +23,20 @@ def names() -> list[str]:
 
 def load(name: str) -> Any:
     """The class of recipe `name`. Raises `UsageError` when there is none."""
+    return _module(name, "recipe").RECIPE
+
+
+def config_class(name: str) -> Any:
+    """The config class of recipe `name`, without loading the recipe. Raises `UsageError` when there is none."""
+    return _module(name, "config").CONFIG
+
+
+def _module(name: str, part: str) -> Any:
     if name not in names():
         near = get_close_matches(name, names(), n=1)
         raise UsageError(f"unknown recipe {name!r}{f'; did you mean {near[0]!r}?' if near else '.'} "
                          f"Known: {', '.join(names())}")
-    return importlib.import_module(f"pica.recipes.{name.replace('-', '_')}.recipe").RECIPE
-
-
-def recipes() -> dict[str, Any]:
-    """All recipes by name."""
-    return {name: load(name) for name in names()}
+    return importlib.import_module(f"pica.recipes.{name.replace('-', '_')}.{part}")
 
 
 def config_file(recipe: str, name: str) -> Path:

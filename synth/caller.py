@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from pica.synth.budget import Purse, Reserved, price
 from pica.synth.errors import LedgerError, Malformed, ModelError, RateLimited, Stopped, TimedOut, Unreachable
 from pica.synth.ledger import Entry, Ledger, call_content
 from pica.synth.models import open_model
 from pica.synth.models.base import Answer, Model, ModelConfig, Request
+from pica.synth.purse import Purse, Reserved, price
 from pica.synth.window import Window
 
 Warn = Callable[[str], None]

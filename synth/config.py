@@ -23,10 +23,11 @@ VOLATILE_OF_MODELS = ("max_in_flight", "timeout", "api_key_env", "price_prompt",
 
 
 class RunConfig(BaseModel):
-    """What every recipe's config shares. `roles` maps a role that may be left out to the one that stands in; `steps`
+    """What every recipe's config shares. `summary` says what the recipe makes. `roles` maps a role that may be left out to the one that stands in; `steps`
     maps a sampling step to the role whose `temperature`, `top_p` and `max_tokens` it takes over."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    summary: ClassVar[str] = ""
     roles: ClassVar[dict[str, str]] = {}
     steps: ClassVar[dict[str, str]] = {}
 

@@ -125,22 +125,23 @@ class TransformersEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors, float32 [n, dim]."""
-        different = sorted({_readable(text) for text in texts})
-        tokens = self._tokenize(different)
-        order = sorted(range(len(different)), key=lambda i: len(tokens[i]))
-        made = np.zeros((len(different), self.dim), dtype=np.float32)
-        for batch in _batches(order, [len(one) for one in tokens], self._batch_tokens):
-            made[batch] = self._encode([tokens[i] for i in batch])
+        different = sorted({_readable(text) for text in texts}, key=lambda text: (len(text), text))
+        made, before = np.zeros((len(different), self.dim), dtype=np.float32), self.truncated
+        for chunk in _chunks([len(text) for text in different], 1 << 21):
+            tokens = self._tokenize(different[chunk.start:chunk.stop])
+            for batch in _batches([len(one) for one in tokens], self._batch_tokens):
+                made[[chunk.start + i for i in batch]] = self._encode([tokens[i] for i in batch])
+        if self.truncated > before:
+            log.warning("%s read the first %d tokens of %d of %d texts; their ends have no part in their vectors",
+                        self.name, self.max_tokens, self.truncated - before, len(different))
         place = {text: i for i, text in enumerate(different)}
         return made[[place[_readable(text)] for text in texts]]
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        whole = self._tokenizer(texts, truncation=False, verbose=False)["input_ids"] if texts else []
+        whole = self._tokenizer(texts, truncation=False, verbose=False)["input_ids"]
         long = [i for i, one in enumerate(whole) if len(one) > self.max_tokens]
         if long:
             self.truncated += len(long)
-            log.warning("%s read the first %d tokens of %d of %d texts; their ends have no part in their vectors",
-                        self.name, self.max_tokens, len(long), len(texts))
             cut = self._tokenizer([texts[i] for i in long], truncation=True, max_length=self.max_tokens)["input_ids"]
             for i, one in zip(long, cut, strict=True):
                 whole[i] = one
@@ -235,10 +236,10 @@ def _chunks(lengths: Sequence[int], budget: int = 1 << 18) -> Iterator[range]:
         yield range(begin, len(lengths))
 
 
-def _batches(order: Sequence[int], lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Texts in the given order (by length), as many at a time as fit the budget of padded tokens."""
+def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Places of texts, shortest first, as many at a time as fit the budget of padded tokens."""
     batch: list[int] = []
-    for i in order:
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
         if batch and (len(batch) + 1) * lengths[i] > budget:
             yield batch
             batch = []

@@ -162,9 +162,10 @@ class Ledger:
 
     def close(self) -> None:
         """Write what is queued, close the file, release the lock. Harmless when closed before."""
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
+        if not self._thread.is_alive():
+            return
+        self._queue.put(None)
+        self._thread.join()
         self._failed = self._failed or LedgerError(f"ledger {self.path} is closed")
         self._find.close()
         self._reader.close()

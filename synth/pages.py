@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from struct import unpack, unpack_from
 from types import TracebackType
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 MAGIC = b"SQLite format 3\0"
 LEAF, INDEX_LEAF, INDEX_INNER, INNER = 0x0D, 0x0A, 0x02, 0x05
@@ -84,12 +84,16 @@ class Pages:
         """Whether the log has this page."""
         return number in self._newest
 
-    def images(self, step: int = 1) -> Iterator[tuple[int, bytes]]:
-        """(page number, content) of every page of the file, then of every frame of the log; or every `step`-th."""
+    def images(self, step: int = 1) -> Iterator[tuple[int, bytes, bool]]:
+        """(page number, content, sure) of every page of the file, then of every frame of the log; or every `step`-th.
+
+        `sure`: it belongs to the database. Other frames may stem from a transaction that was never acknowledged.
+        """
         for number in range(1, self.count + 1, step):
-            yield number, self.image(number, MAIN)
+            yield number, self.image(number, MAIN), True
         for frame in range(0, len(self.frames.pages), step):
-            yield self.frames.pages[frame], self._frame(frame)
+            sure = frame < self.frames.committed or self.frames.cut_off
+            yield self.frames.pages[frame], self._frame(frame), sure
 
     def image(self, number: int, view: int) -> bytes:
         """The content of a page: as last `COMMITTED`, as in the `MAIN` file, or the `NEWEST` in the log."""
@@ -204,9 +208,9 @@ def width(kind: int) -> int:
     return (kind - 12) // 2 if kind >= 12 else _WIDTHS[kind] if kind < 10 else 0
 
 
-def values(shape: Shape, data: bytes) -> list[int | float | bytes | None]:
-    """The values of a record: numbers, and blobs and texts as bytes."""
-    found: list[int | float | bytes | None] = []
+def values(shape: Shape, data: bytes) -> list[Any]:
+    """The values of a record: numbers, None, and blobs and texts as bytes."""
+    found: list[Any] = []
     at = shape.start
     for kind in shape.types:
         part = data[at:at + width(kind)]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pica.synth.budget import price
 from pica.synth.models.base import ModelConfig
 from pica.synth.progress import duration
+from pica.synth.purse import price
 
 #: completion tokens a second, all calls in flight together: rough figures to tell minutes from days
 SPEED = {"local": 150.0, "llamacpp": 150.0, "hf": 500.0, "vllm": 5_000.0, "openai": 5_000.0, "fake": 1e6}

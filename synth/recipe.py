@@ -37,10 +37,9 @@ C = TypeVar("C", bound=RunConfig)
 
 
 class Recipe(ABC, Generic[C]):
-    """A way to make a dataset. Subclasses state `name`, `summary`, `config_class`, and implement `make_row`."""
+    """A way to make a dataset. Subclasses state `name` and `config_class`, and implement `row_class`, `make_row`, `plan`."""
 
     name: ClassVar[str]
-    summary: ClassVar[str]
     config_class: ClassVar[type[RunConfig]]
 
     def __init__(self, config: C) -> None:
@@ -86,7 +85,7 @@ class Recipe(ABC, Generic[C]):
 
     def card(self, table: Table) -> str:
         """Markdown for the dataset card: what this data is, its limits, its sources."""
-        return self.summary
+        return self.config.summary
 
 
 @dataclass(frozen=True)

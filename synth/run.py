@@ -19,11 +19,12 @@ from typing import Any
 import msgspec
 import orjson
 
-from pica.synth.budget import Budget, Purse
+from pica.synth.budget import Budget
 from pica.synth.caller import Caller, Retry, Warn
 from pica.synth.errors import BudgetSpent, Interrupted, LedgerError, ModelError, Reject, Stopped, TooManyFailures
 from pica.synth.ledger import Ledger
 from pica.synth.models.base import Answer, Message, ModelConfig, Request, Sampling
+from pica.synth.purse import Purse
 from pica.synth.spool import Spool
 
 SEED_BITS = 53           # what JSON numbers hold exactly

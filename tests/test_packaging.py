@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -53,9 +54,9 @@ def wheel(built: Path) -> Path:
 
 def expected(checkout: Path) -> set[str]:
     """Every file of the floors and of `pica/` itself, by its path in the package."""
-    floors = {f"pica/{path.relative_to(checkout).as_posix()}"
-              for floor in FLOORS for path in (checkout / floor).rglob("*") if path.is_file()}
-    return floors | {f"pica/{path.name}" for path in (checkout / "pica").iterdir() if path.is_file()}
+    files = [Path(folder, name).relative_to(checkout)  # without following the links in pica/
+             for top in ("pica", *FLOORS) for folder, _, names in os.walk(checkout / top) for name in names]
+    return {path.as_posix() if path.parts[0] == "pica" else f"pica/{path.as_posix()}" for path in files}
 
 
 def test_the_wheel_holds_the_floors_and_nothing_else(wheel: Path, checkout: Path) -> None:

@@ -13,6 +13,6 @@ def main(options: argparse.Namespace) -> int:
     """Print the recipes."""
     from pica import recipes
 
-    for name, recipe in recipes.recipes().items():
-        print(f"{name:<18} {recipe.summary}")
+    for name in recipes.names():
+        print(f"{name:<18} {recipes.config_class(name).summary}")
     return 0

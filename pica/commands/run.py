@@ -19,16 +19,16 @@ def main(options: argparse.Namespace) -> int:
         options.parser.print_help()
         print(f"\nrecipes: {', '.join(recipes.names())}")
         return 0 if options.help_run else 2
-    recipe_class = recipes.load(options.recipe)
+    config_class = recipes.config_class(options.recipe)
     if options.help_run:
         options.parser.print_help()
-        _print_keys(recipe_class)
+        _print_keys(options.recipe, config_class)
         return 0
     from pica.synth.config import load_config
 
     file = recipes.config_file(options.recipe, options.config) if options.config else None
-    config = load_config(recipe_class.config_class, file=file, words=options.settings)
-    recipe = recipe_class(config)
+    config = load_config(config_class, file=file, words=options.settings)
+    recipe = recipes.load(options.recipe)(config)
     if options.plan:
         return _plan(recipe, as_json=options.json)
     if options.out is None:
@@ -64,12 +64,12 @@ def _plan(recipe: Any, *, as_json: bool) -> int:
     return 0
 
 
-def _print_keys(recipe_class: Any) -> None:
+def _print_keys(name: str, config_class: Any) -> None:
     from pica.synth.config import fields
 
-    rows = list(fields(recipe_class.config_class))
+    rows = list(fields(config_class))
     width = min(max(len(key) for key, *_ in rows), 34)
-    print(f"\n{recipe_class.name}: {recipe_class.summary}\n\nkeys (key=value; nested ones as shown):")
+    print(f"\n{name}: {config_class.summary}\n\nkeys (key=value; nested ones as shown):")
     for key, kind, default, what in rows:
         shown = f"{kind}, default {default}" if default else kind
         print(f"  {key:<{width}}  {what}{' ' if what else ''}[{shown}]")

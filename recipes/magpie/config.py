@@ -117,6 +117,7 @@ PRESET_JUDGE_REWARD = 3.0  # rejects 1 to 3: wrong, off the subject, empty
 class MagpieConfig(RunConfig):
     """Settings of Magpie."""
 
+    summary: ClassVar[str] = "self-synthesised instructions and answers (SFT, or preference pairs with preferences.k=5)"
     roles: ClassVar[dict[str, str]] = {"responder": "teacher", "tagger": "teacher", "judge": "tagger"}
     steps: ClassVar[dict[str, str]] = {"instruction": "teacher", "response": "responder"}
 
@@ -207,3 +208,6 @@ def _preset_reward(values: dict[str, Any], threshold: float) -> float:
         raise ValueError(f"preset={values['preset']} states its reward threshold for {PRESET_REWARD_MODEL}; {name} has another "
                          "scale, so give filters.min_reward yourself")
     return threshold
+
+
+CONFIG = MagpieConfig

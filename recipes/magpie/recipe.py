@@ -36,7 +36,6 @@ class Magpie(Recipe[MagpieConfig]):
     """Instructions sampled from the pre-query template, answered, tagged and filtered."""
 
     name = "magpie"
-    summary = "self-synthesised instructions and answers (SFT, or preference pairs with preferences.k=5)"
     config_class = MagpieConfig
 
     def __init__(self, config: MagpieConfig) -> None:

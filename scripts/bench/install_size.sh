@@ -19,7 +19,7 @@ cp -R "$ROOT/pica" "$ROOT/synth" "$ROOT/train" "$ROOT/eval" "$ROOT/recipes" "$RO
   "$ROOT/LICENSE" "$ROOT/MANIFEST.in" "$work/copy/"
 attempt "installing Pica" "$PY" -m pip install --progress-bar off -c "$CONSTRAINTS" "$work/copy"
 full="$(megabytes)"
-cd "$work"
+cd "$work" || exit 1
 "$PY" - "$VENV" "$bare" "$full" <<'PYTHON'
 import json, statistics, subprocess, sys, time
 from pathlib import Path

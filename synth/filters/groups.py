@@ -35,7 +35,14 @@ def content_keys(texts: Iterable[str | bytes], *, salt: bytes = b"") -> Keys:
     buffer = bytearray()
     for text in texts:
         buffer += content_key(text, salt=salt)
-    return np.frombuffer(bytes(buffer), dtype=f"S{KEY_BYTES}")
+    return keys_of(buffer)
+
+
+def keys_of(buffer: bytearray) -> Keys:
+    """Keys that were written one after another, as an array over the same memory."""
+    keys = np.frombuffer(buffer, dtype=f"S{KEY_BYTES}")
+    keys.flags.writeable = False
+    return keys
 
 
 class UnionFind:
@@ -62,9 +69,9 @@ class UnionFind:
                 return
             self._parent = above
 
-    def roots(self) -> NDArray[np.int64]:
-        """The root of every element, int64 [n]."""
-        return self._parent.copy()
+    def roots(self, of: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """The root of every element, or of those given, int64."""
+        return self._parent.copy() if of is None else self._parent[of]
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ longest text while it is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
@@ -118,21 +118,11 @@ class _Documents:
         levelled = [normalise(self._texts[self._rows[i]], keep_case=self._keep_case) for i in which]
         return shingle_hashes(levelled, self._size, self._unit)
 
-    def _chunks(self) -> Iterator[range]:
-        begin = chars = 0
-        for i, row in enumerate(self._rows):
-            chars += len(self._texts[row])
-            if i - begin + 1 >= _CHUNK_TEXTS or chars >= _CHUNK_CHARS:
-                yield range(begin, i + 1)
-                begin, chars = i + 1, 0
-        if begin < len(self._rows):
-            yield range(begin, len(self._rows))
-
     def signatures(self, permutations: int, seed: int) -> Signatures:
         """uint16 [different texts, permutations]: the low half of each value, which agrees by chance once in 65,536."""
         made = np.empty((len(self._rows), permutations), dtype=np.uint16)
         digest = _rensa().digest_matrix_from_flat_token_hashes
-        for chunk in self._chunks():
+        for chunk in _runs((len(self._texts[row]) for row in self._rows), _CHUNK_TEXTS):
             hashes, offsets = self._shingles(chunk)
             values = digest(hashes, offsets.astype(np.uint64), permutations, seed % 2**64).to_rows()
             flat = np.fromiter(chain.from_iterable(values), dtype=np.uint32, count=len(chunk) * permutations)
@@ -141,19 +131,32 @@ class _Documents:
 
     def jaccard(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
         """Exact Jaccard similarities of the shingle sets of pairs."""
-        held: dict[int, NDArray[np.uint64]] = {}
         out = np.empty(len(left))
-        for at, (i, j) in enumerate(zip(left.tolist(), right.tolist(), strict=True)):
-            for one in (i, j):
-                if one not in held:
-                    if len(held) >= _CHUNK_TEXTS:
-                        held.clear()
-                    held[one] = np.unique(self._shingles([one])[0])
-            if i not in held:  # cleared on the way
-                held[i] = np.unique(self._shingles([i])[0])
-            common = len(np.intersect1d(held[i], held[j], assume_unique=True))
-            out[at] = common / (len(held[i]) + len(held[j]) - common)
+        for part in self._pair_chunks(left, right):
+            both = np.concatenate((left[part.start:part.stop], right[part.start:part.stop]))
+            which, place = np.unique(both, return_inverse=True)
+            hashes, offsets = self._shingles(which.tolist())
+            sets = [np.unique(hashes[offsets[i]:offsets[i + 1]]) for i in range(len(which))]
+            for at, i, j in zip(part, place[:len(part)].tolist(), place[len(part):].tolist(), strict=True):
+                common = len(np.intersect1d(sets[i], sets[j], assume_unique=True))
+                out[at] = common / (len(sets[i]) + len(sets[j]) - common)
         return out
+
+    def _pair_chunks(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> Iterator[range]:
+        pairs = zip(self._rows[left], self._rows[right], strict=True)
+        return _runs((len(self._texts[i]) + len(self._texts[j]) for i, j in pairs), _CHUNK_TEXTS // 2)
+
+
+def _runs(lengths: Iterable[int], most: int) -> Iterator[range]:
+    """Consecutive places whose lengths sum to about `_CHUNK_CHARS`, `most` of them at most."""
+    begin = chars = end = 0
+    for end, length in enumerate(lengths, 1):
+        chars += length
+        if end - begin >= most or chars >= _CHUNK_CHARS:
+            yield range(begin, end)
+            begin, chars = end, 0
+    if begin < end:
+        yield range(begin, end)
 
 
 def _estimate(signatures: Signatures, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -184,15 +187,14 @@ def _pairs_in_runs(order: NDArray[np.int64], bucket: NDArray[np.uint64], found: 
     """Every pair within a run of equal buckets, by growing distance; runs that are one component already drop out."""
     distance = 0
     while len(order):
-        order, bucket = _unsettled(order, bucket, found.roots()[order])
+        order, bucket = _unsettled(order, bucket, found.roots(order))
         distance += 1
         near = np.flatnonzero(bucket[distance:] == bucket[:-distance]) if distance < len(order) else order[:0]
         if len(near) == 0:
             return
         for begin in range(0, len(near), _CHUNK_PAIRS):
             left, right = order[near[begin:begin + _CHUNK_PAIRS]], order[near[begin:begin + _CHUNK_PAIRS] + distance]
-            roots = found.roots()
-            apart = roots[left] != roots[right]
+            apart = found.roots(left) != found.roots(right)
             if apart.any():
                 yield left[apart], right[apart]
 

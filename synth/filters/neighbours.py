@@ -216,6 +216,6 @@ def _checked(vectors: Vectors, threshold: float, tile: int) -> Vectors:
         length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     odd = np.flatnonzero(~(np.abs(length - 1) <= _UNIT))
     if len(odd):
-        raise UsageError(f"row {odd[0]} has length {length[odd[0]]:.6g}, and {len(odd) - 1} more rows are no unit vectors "
-                         "either; divide each row by its length, and leave out rows that are zero or not finite")
+        raise UsageError(f"row {odd[0]} has length {length[odd[0]]:.6g}, and {len(odd) - 1} more rows are no unit "
+                         "vectors either; divide each row by its length, and leave out rows of zeros or not finite")
     return vectors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import secrets
 import threading
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ class Engine:
     def __init__(self, setting: Setting) -> None:
         meta = gguf_metadata(setting.path)
         self.path = setting.path
-        self.context = setting.context or min(_own_context(meta), _MOST_CONTEXT)
+        self.context = _context(setting, meta)
         self.has_template = bool(meta.get("tokenizer.chat_template"))
         self._key = secrets.token_hex(16)
         self._server = self._start(setting)
@@ -53,10 +54,7 @@ class Engine:
             self._bos = str(self._post("/props")["bos_token"])
 
     def _start(self, setting: Setting) -> Any:
-        try:
-            import xllamacpp
-        except ImportError as error:
-            raise UsageError('llama.cpp is not installed; run: pip install "pica[local]"') from error
+        xllamacpp = _imported()
         params = xllamacpp.CommonParams()
         params.model.path = str(setting.path)
         params.model_alias = {setting.path.stem}
@@ -143,9 +141,29 @@ class Engine:
         return reply
 
 
-def _own_context(meta: dict[str, Any]) -> int:
-    """The context length the model was trained with."""
-    return int(meta.get(f"{meta.get('general.architecture')}.context_length", _MOST_CONTEXT))
+def _imported() -> Any:
+    """The package. Its threads wait for each other by spinning, which stalls on a machine that does other work too
+    (measured: 3 tokens a second instead of 39), unless OpenMP is told to sleep before its library loads."""
+    mine = "OMP_WAIT_POLICY" not in os.environ and "GOMP_SPINCOUNT" not in os.environ
+    if mine:
+        os.environ["OMP_WAIT_POLICY"] = "passive"
+    try:
+        import xllamacpp
+    except ImportError as error:
+        raise UsageError('llama.cpp is not installed; run: pip install "pica[local]"') from error
+    finally:
+        if mine:
+            del os.environ["OMP_WAIT_POLICY"]
+    return xllamacpp
+
+
+def _context(setting: Setting, meta: dict[str, Any]) -> int:
+    """Tokens a slot, at most what the model was trained with."""
+    own = int(meta.get(f"{meta.get('general.architecture')}.context_length", _MOST_CONTEXT))
+    if setting.context > own:
+        raise UsageError(f"context={setting.context} is more than the {own} tokens that {setting.path.name} was trained "
+                         "with; set it lower")
+    return setting.context or min(own, _MOST_CONTEXT)
 
 
 def _sampling(sampling: Sampling, context: int) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from yarl import URL
 from pica.synth.errors import BadRequest, Denied, Malformed, ModelError, ServerFault, TimedOut, Unreachable, UsageError
 from pica.synth.models import openai_wire as wire
 from pica.synth.models.base import Answer, Message, ModelConfig, Request
-from pica.synth.models.openai_errors import Source, error_of, malformed, one_line
+from pica.synth.models.openai_errors import Source, error_of, malformed, message_of, one_line
 from pica.synth.models.pool import Place, Pool
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ class OpenAIModel:
 
     async def _refusal(self, server: Server, url: URL, reply: aiohttp.ClientResponse, raw: bytes) -> ModelError:
         error = error_of(self._source(url), reply.status, reply.headers, raw)
-        if reply.status == 404 and isinstance(error, Denied):
+        if reply.status == 404 and "model" in message_of(raw)[0].lower():
             names = await self._served(server)
             if names and self.model not in names:
                 return Denied(f"{server.base} does not serve {self.model!r}; it serves: {', '.join(names)}")

@@ -36,6 +36,7 @@ PASSING: dict[int, type[ModelError]] = {408: TimedOut, 409: ServerFault, 425: Se
 FATAL = {401: "set the environment variable {variable} to a key that this server accepts",
          403: "set the environment variable {variable} to a key that this server accepts",
          402: "the server wants payment",
+         501: "this server does not offer it",
          404: "check the URL (most end in /v1) and the model's name",
          405: "check the URL (most end in /v1)"}
 SHOWN = 300  # characters of a server's message that an error repeats

@@ -1,8 +1,9 @@
 """The OpenAI wire format: requests as bodies, bodies as answers. No network here.
 
 Tokens of a call with n > 1: the server counts the prompt once and all samples together. The first answer carries the
-prompt's tokens and the others none; the completion tokens are shared out in proportion to each text's length (exactly,
-where log-probabilities came along). Summed over the answers, both are what the server counted.
+prompt's tokens and the others none; the completion tokens are shared out in proportion to each text's length, so that
+summed over the answers both are what the server counted. Where log-probabilities came along and count at least as many
+tokens, they are the count: llama.cpp's usage leaves samples out.
 """
 
 from __future__ import annotations
@@ -63,8 +64,10 @@ def encode(request: Request, model: str, dialect: Dialect, extra: Mapping[str, A
     match request.task:
         case "complete":
             body["prompt"] = request.prompt
-        case "chat" | "score":
+        case "chat":
             body["messages"] = request.messages
+        case "score":
+            body |= {"messages": request.messages, "use_activation": False}  # raw values instead of probabilities
         case "embed":
             body["input"] = request.prompt
             body["encoding_format"] = "base64"
@@ -170,14 +173,14 @@ def _choices(request: Request, data: Json, url: str) -> list[Answer]:
         choices = sorted(choices, key=lambda choice: choice.get("index", 0))
     chat = request.task == "chat"
     read = [_text(choice, chat=chat) for choice in choices]
-    scored = [_logprobs(choice.get("logprobs"), chat=chat) if request.sampling.logprobs else () for choice in choices]
+    scored = [_logprobs(choice.get("logprobs")) if request.sampling.logprobs else () for choice in choices]
     usage = data.get("usage") or {}
     prompt, total = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
     if request.n == 1:
         shares = [total]
     else:
         exact = [len(tokens) for tokens in scored]
-        shares = exact if sum(exact) == total else shared(total, [len(text) + len(why) for text, why, _ in read])
+        shares = exact if sum(exact) >= total else shared(total, [len(text) + len(why) for text, why, _ in read])
     model = data.get("model") or ""
     return [Answer(text=text, reasoning=why, finish=finish, prompt_tokens=0 if i else prompt,
                    completion_tokens=shares[i], model=model, logprobs=scored[i])
@@ -217,10 +220,11 @@ def shared(total: int, sizes: Sequence[int]) -> list[int]:
     return parts
 
 
-def _logprobs(given: Json | None, *, chat: bool) -> tuple[TokenLogprob, ...]:
+def _logprobs(given: Json | None) -> tuple[TokenLogprob, ...]:
+    """Log-probabilities in the shape of chats (`content`; llama.cpp's for everything) or of completions (`tokens`)."""
     if not given:
         return ()
-    if chat:
+    if "content" in given:
         return tuple(TokenLogprob(token=t["token"], logprob=t["logprob"],
                                   top={o["token"]: o["logprob"] for o in t.get("top_logprobs") or ()})
                      for t in given.get("content") or ())
@@ -260,17 +264,25 @@ def _prompt_tokens(data: Json) -> int:
 
 
 def _echoed(request: Request, data: Json, url: str) -> list[Answer]:
-    """Log-probabilities of the continuation from an echoed prompt. A token across its start belongs to it."""
-    choice = data["choices"][0]
-    given = choice.get("logprobs") or {}
-    start, end = len(request.prompt), len(request.prompt) + len(request.continuation)
-    offsets = given.get("text_offset") or []
-    if not choice["text"].startswith(request.prompt) or not offsets or len(offsets) < 2:
+    """Log-probabilities of the continuation from an echoed prompt.
+
+    Tokens are laid out from the end, since a server may put a BOS token in front. A token across the start of the
+    continuation belongs to it; so does one without text of its own (the first bytes of a character that follows). The
+    very first token of a text has no log-probability and is left out.
+    """
+    given = data["choices"][0].get("logprobs") or {}
+    used = _prompt_tokens(data)
+    tokens = (given.get("tokens") or [])[:used]
+    echoed = "".join(tokens)
+    if not tokens or not echoed.endswith(request.continuation):
         raise BadRequest(f"{url} does not return log-probabilities of a prompt (`echo` with `logprobs`); "
                          "use a vLLM server, or hf/ID-OR-PATH in this process")
-    ends = [*offsets[1:], len(choice["text"])]
-    found = tuple(TokenLogprob(token=token, logprob=value)
-                  for token, value, at, stop
-                  in zip(given["tokens"], given["token_logprobs"], offsets, ends, strict=True)
-                  if stop > start and at < end and value is not None)
-    return [Answer(logprobs=found, prompt_tokens=_prompt_tokens(data), model=data.get("model") or "")]
+    left = len(request.continuation)  # characters of the continuation not yet reached, from the end
+    found: list[TokenLogprob] = []
+    for token, value in zip(reversed(tokens), reversed(given["token_logprobs"][:used]), strict=True):
+        if left <= 0 and (token or not found):
+            break
+        if value is not None:
+            found.append(TokenLogprob(token=token, logprob=value))
+        left -= len(token)
+    return [Answer(logprobs=tuple(reversed(found)), prompt_tokens=used, model=data.get("model") or "")]

@@ -91,7 +91,7 @@ def _bin(chart: Histogram, ends: tuple[float, float], part: float, place: str, n
     rect = f'<rect class="mark bin" {place}><title>{title}</title></rect>'
     if not chart.field:
         return rect
-    return f'<a href="{_filter_href(chart.field, f"{ends[0]:.12g}..{ends[1]:.12g}")}" tabindex="-1">{rect}</a>'
+    return f'<a href="{_filter_href(chart.field, f"{ends[0]:.14g}..{ends[1]:.14g}")}" tabindex="-1">{rect}</a>'
 
 
 # ---- tables ----
@@ -192,7 +192,7 @@ def _intervals(chart: Intervals) -> str:
     x = Scale(marks[0], marks[-1])
     grid = "".join(f'<line class="grid" x1="{pct(x(t))}" x2="{pct(x(t))}" y1="0" y2="100%"/>' for t in marks)
     rows = "".join(f'<tr>{_row_head(label, escape(label))}<td class="track"><svg aria-hidden="true">{grid}'
-                   f'{_whisker(x, value, low, high)}</svg></td><td class="num">{quantity(value, chart.unit)}</td>'
+                   f"{_whisker(x, value, low, high)}</svg></td><td{_NUM}>{escape(quantity(value, chart.unit))}</td>"
                    f'<td class="num dim">{_interval(low, high)}</td></tr>'
                    for label, value, low, high in chart.items)
     axis = "".join(f'<text x="{pct(x(t))}" y="12" text-anchor="middle">{quantity(t)}</text>' for t in marks)
@@ -246,7 +246,11 @@ def _filter_link(field: str, value: str, body: str) -> str:
 
 def _filter_href(field: str, value: str) -> str:
     accepted = "" if field in ("status", "reject_reason") else "status=accepted&amp;"
-    return f"#?{accepted}{quote(field, safe='')}={quote(value.encode('utf-8', 'surrogatepass'), safe='.')}"
+    return f"#?{accepted}{_address(field)}={_address(value)}"
+
+
+def _address(text: str) -> str:
+    return quote(text.encode("utf-8", "surrogatepass"), safe=".")
 
 
 def _range(low: float, high: float, unit: str) -> str:

@@ -11,13 +11,14 @@ from pica.synth.report.scales import bin_edges, log_edges
 from pica.synth.report.text import count, quantity
 
 _CELLS = 4096
+_FINEST, _LIMIT = -100, 1e250
 
 
 class Distribution:
     """Counts numbers in cells whose width is a power of two, doubled whenever more than 4,096 cells are in use.
 
     The result does not depend on the order of the numbers. n, least, greatest and mean are exact; quantiles and bins
-    are right to a cell, which is 2^-24 wide until 4,096 of them are in use. With `log`, cells are equal in magnitude
+    are right to a cell, which is 2^-100 wide until 4,096 of them are in use. With `log`, cells are equal in magnitude
     and values <= 0 count as missing.
     """
 
@@ -26,21 +27,21 @@ class Distribution:
         self.n = self.missing = 0
         self.least, self.greatest = math.inf, -math.inf
         self._cells: Counter[int] = Counter()
-        self._exponent, self._whole = -24, True
+        self._exponent, self._whole = _FINEST, True
         self._partials: list[float] = []
         for value in values:
             self.add(value)
 
     def add(self, value: float | None) -> None:
-        """Count a number; None, NaN and infinities are counted in `missing`."""
-        if value is None or not math.isfinite(value) or (self.log and value <= 0):
+        """Count a number; None, NaN and magnitudes above 1e250 are counted in `missing`."""
+        if value is None or not abs(value) <= _LIMIT or (self.log and value <= 0):
             self.missing += 1
             return
         self.n += 1
         self.least, self.greatest = min(self.least, value), max(self.greatest, value)
         self._whole = self._whole and value == math.floor(value)
         self._sum(float(value))
-        self._cells[math.floor(math.ldexp(math.log2(value) if self.log else value, -self._exponent))] += 1
+        self._cells[math.floor(self._place(value))] += 1
         while len(self._cells) > _CELLS:
             self._coarsen()
 
@@ -70,11 +71,11 @@ class Distribution:
         ends = self.least, self.greatest
         edges = log_edges(*ends, bins) if self.log else bin_edges(*ends, bins, whole=self._whole)
         counts = [0] * (len(edges) - 1)
-        place = 0
+        borders, i = [self._place(edge) for edge in edges[1:-1]], 0
         for cell in sorted(self._cells):
-            while place < len(counts) - 1 and self._value(cell + 1) > edges[place + 1]:
-                place += 1
-            counts[place] += self._cells[cell]
+            while i < len(borders) and cell + 1 > borders[i]:  # exact: Python compares an int and a float by value
+                i += 1
+            counts[i] += self._cells[cell]
         return edges, counts
 
     def summary(self, unit: str = "") -> str:
@@ -84,6 +85,9 @@ class Distribution:
         parts = [f"n {count(self.n)}", f"min {quantity(self.least)}", f"median {quantity(self.quantile(0.5))}",
                  f"mean {quantity(self.mean)}", f"max {quantity(self.greatest, unit)}"]
         return " · ".join(parts + ([f"{count(self.missing)} missing"] if self.missing else []))
+
+    def _place(self, value: float) -> float:
+        return math.ldexp(math.log2(value) if self.log else value, -self._exponent)
 
     def _value(self, cell: int) -> float:
         place = math.ldexp(cell, self._exponent)

@@ -273,10 +273,10 @@
 
   const scroller = $("scroller"), body = $("body"), detail = $("detail"), panes = $("panes");
   const phone = matchMedia("(max-width: 760px)");
-  const rowHeight = () => (phone.matches ? 54 : 33);
+  const rowHeight = () => (phone.matches ? 55 : 33);
   const PREVIEW = 300, GAP = 12, EDGE = 28;
   for (const f of columns) {
-    const longest = f.kind === "number" ? 6 : Math.max(3, ...(f.values || Array.from(rows, (row) => show(row[f.name]))).map((v) => v.length));
+    const longest = f.kind === "number" ? 6 : (f.values || rows.map((row) => show(row[f.name]))).reduce((most, v) => Math.max(most, v.length), 3);
     f.width = Math.round(Math.min(f.kind === "category" ? 138 : 180, Math.max(7.4 * longest, 7 * f.label.length + 14, 48)));
   }
   let drawn = new Map();
@@ -377,7 +377,7 @@
     for (const f of facets) {
       if (!f.box) buildFacet(f);
       if (f.kind === "number") {
-        const top = Math.max(1, ...f.counts);
+        const top = f.counts.reduce((a, b) => Math.max(a, b), 1);
         f.bars.forEach((bar, b) => {
           bar.style.height = (f.counts[b] ? Math.max(6, (100 * f.counts[b]) / top) : 0) + "%";
           const a = f.low + (b * (f.high - f.low)) / BINS, z = f.low + ((b + 1) * (f.high - f.low)) / BINS;

@@ -5,6 +5,11 @@ from __future__ import annotations
 import math
 
 
+def neat(value: float) -> float:
+    """`value` without the dust of binary arithmetic: 0.3 instead of 0.30000000000000004, and no negative zero."""
+    return float(f"{value:.14g}") + 0.0
+
+
 def step_of(span: float, steps: int) -> float:
     """The smallest of 1, 2, 5 times a power of ten that covers `span` in about `steps` steps."""
     if span <= 0 or not math.isfinite(span):
@@ -18,7 +23,7 @@ def ticks(low: float, high: float, steps: int = 5) -> list[float]:
     """Round numbers from `low` to `high`, both included where they are round."""
     step = step_of(high - low, steps)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(i * step, 12) for i in range(first, last + 1)]
+    return [neat(i * step) for i in range(first, last + 1)]
 
 
 def log_ticks(low: float, high: float) -> list[float]:
@@ -35,7 +40,7 @@ def bin_edges(low: float, high: float, bins: int, *, whole: bool) -> list[float]
     step = step_of(high - low or abs(high) or 1.0, bins)
     step = max(step, 1.0) if whole else step
     first, last = math.floor(low / step + 1e-9), math.floor(high / step + 1e-9) + 1
-    return [round(i * step, 12) for i in range(first, last + 1)]
+    return [neat(i * step) for i in range(first, last + 1)]
 
 
 def log_edges(low: float, high: float, bins: int) -> list[float]:
@@ -43,4 +48,4 @@ def log_edges(low: float, high: float, bins: int) -> list[float]:
     decades = max(math.log10(high / low), 0.1)
     per = next((p for p in (20, 10, 5, 4, 2, 1) if decades * p <= bins), 1)
     first, last = math.floor(math.log10(low) * per + 1e-9), math.floor(math.log10(high) * per + 1e-9) + 1
-    return [float(f"{10.0 ** (i / per):.12g}") for i in range(first, last + 1)]
+    return [neat(10.0 ** (i / per)) for i in range(first, last + 1)]

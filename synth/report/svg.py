@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from pica.synth.report.scales import ticks
+from pica.synth.report.scales import neat, ticks
 from pica.synth.report.text import attribute
 
 
@@ -32,7 +32,7 @@ def cover(low: float, high: float, steps: int) -> list[float]:
     inner = ticks(low, high, steps)
     width = inner[1] - inner[0] if len(inner) > 1 else high - low
     first, last = math.floor(low / width + 1e-9), math.ceil(high / width - 1e-9)
-    return [round(i * width, 12) for i in range(first, last + 1)]
+    return [neat(i * width) for i in range(first, last + 1)]
 
 
 def plot(label: str, body: str, size: str = "") -> str:

@@ -41,8 +41,8 @@ def quantity(number: float | None, unit: str = "") -> str:
     if number is None or not math.isfinite(number):
         return "–"
     text = f"{abs(number):,.0f}" if number == round(number) or abs(number) >= 1000 else f"{abs(number):.4g}"
-    sign = "\N{MINUS SIGN}" if number < 0 else ""
-    return f"{sign}{text} {unit}".rstrip()
+    signed = ("-" if number < 0 else "") + text
+    return f"{signed} {unit}".rstrip().replace("-", "\N{MINUS SIGN}", signed.count("-"))
 
 
 def share(part: float, whole: float) -> str:

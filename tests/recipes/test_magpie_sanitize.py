@@ -196,8 +196,8 @@ def test_settings():
 
 fragments = st.sampled_from([
     *(label.title() for label in LABELS), *(marker.title() for marker in MARKERS), ":", " ", "\n", "\n\n", "**", "#",
-    "*", '"', "1.", "- ", "a", "river", "?", ".", "assistant", "user", "<|eot_id|>", "</s>", "<s>", "```", "\r\n", "3", "。",
-    "Input:", "Name two rivers", "\x00", "\ud800"])
+    "*", '"', "1.", "- ", "a", "river", "?", ".", "assistant", "user", "<|eot_id|>", "</s>", "<s>", "```", "\r\n",
+    "3", "。", "Input:", "Name two rivers", "\x00", "\ud800"])
 samples = st.lists(fragments, max_size=14).map("".join) | st.text(st.characters(codec=None), max_size=80)
 
 

@@ -180,7 +180,6 @@ class Server:
         if not self.limit.allows(loop.time(), busy):
             self.refused += 1
             await asyncio.sleep(0.005 if self.at_once else 0)
-            self.closed_until = max(self.closed_until, loop.time() + (self.retry_after or 0))
             raise RateLimited("too many requests", retry_after=self.retry_after)
         if self.fault(loop.time(), busy, self.rng):
             self.faults += 1
@@ -213,6 +212,7 @@ async def _row(window: Window, server: Server, rng: random.Random) -> None:
         try:
             await server.call()
         except ModelError as error:
+            server.closed_until = max(server.closed_until, asyncio.get_running_loop().time() + (error.retry_after or 0))
             window.leave(ticket, error)
             backoff = min(8.0, 0.1 * 2**attempt) * rng.uniform(0.5, 1)
             attempt += 1

@@ -1,6 +1,7 @@
 """The bare transport: a pool of aiohttp workers that keeps nothing. What a durable client is compared with.
 
-    .venv/bin/python scripts/bench/peers/bare_aiohttp.py --url http://127.0.0.1:8000/v1 --rows 10000 --in-flight 256 --work /tmp/bare
+    .venv/bin/python scripts/bench/peers/bare_aiohttp.py --url http://127.0.0.1:8000/v1 \
+        --rows 10000 --in-flight 256 --work /tmp/bare
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
     runner = InferenceRunner(
         rollout_fn=rollout,
         config=config,
-        output_writer=JsonlWriter(str(args.work / "out"), output_filename="${rank}_${chunk_index}.jsonl", compression=None),
+        output_writer=JsonlWriter(
+            str(args.work / "out"), output_filename="${rank}_${chunk_index}.jsonl", compression=None),
         checkpoints_local_dir=str(args.work / "checkpoints"),
     )
     documents = [Document(text=prompt(row), id=str(row)) for row in range(args.rows)]

@@ -13,11 +13,11 @@ import os
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
-from _bench import MAX_TOKENS, MODEL, arguments, measure, prompt  # noqa: E402
-from distilabel.models import OpenAILLM  # noqa: E402
-from distilabel.pipeline import Pipeline  # noqa: E402
-from distilabel.steps import LoadDataFromDicts  # noqa: E402
-from distilabel.steps.tasks import TextGeneration  # noqa: E402
+from _bench import MAX_TOKENS, MODEL, arguments, measure, prompt
+from distilabel.models import OpenAILLM
+from distilabel.pipeline import Pipeline
+from distilabel.steps import LoadDataFromDicts
+from distilabel.steps.tasks import TextGeneration
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,7 +26,8 @@ def run(args: argparse.Namespace) -> int:
         load = LoadDataFromDicts(data=[{"instruction": prompt(row)} for row in range(args.rows)],
                                  batch_size=args.in_flight)
         ask = TextGeneration(
-            llm=OpenAILLM(model=MODEL, base_url=args.url, api_key="none", generation_kwargs={"max_new_tokens": MAX_TOKENS}),
+            llm=OpenAILLM(model=MODEL, base_url=args.url, api_key="none",
+                          generation_kwargs={"max_new_tokens": MAX_TOKENS}),
             input_batch_size=args.in_flight,
         )
         load >> ask

@@ -13,7 +13,7 @@ from pica.synth.filters.decontaminate import EvalIndex, Overlap
 LONG = "Write a short story about a lighthouse keeper who finds a letter in a bottle one stormy winter night."
 SHORT = "Explain how rainbows are formed."
 TINY = "Tell a joke"
-INDEX = EvalIndex({"arena": [LONG, SHORT], "wild": [TINY, "", "???", "请写一首关于秋天的诗，要押韵。"]})
+INDEX = EvalIndex({"arena": [LONG, SHORT], "wild": [TINY, "", "???", "请写一首关于秋天的诗，要押韵。"]})  # noqa: RUF001
 
 
 def found(text):
@@ -29,7 +29,8 @@ def test_thirteen_words_in_a_row_are_an_overlap():
 
 
 def test_case_width_and_punctuation_do_not_matter():
-    assert found("EXPLAIN:   how (rainbows) are\n＊formed＊??") == Overlap("arena", 1, "contains", "explain how rainbows are formed")
+    text = "EXPLAIN:   how (rainbows) are\n\uff0aformed\uff0a??"
+    assert found(text) == Overlap("arena", 1, "contains", "explain how rainbows are formed")
 
 
 def test_a_shorter_prompt_must_be_there_whole():
@@ -43,8 +44,8 @@ def test_a_tiny_prompt_must_be_all_there_is():
 
 
 def test_scripts_without_spaces_are_read_by_the_character():
-    assert found("你好！请写一首关于秋天的诗，要押韵，谢谢。").prompt == 3
-    assert found("请写一首关于春天的诗，要押韵。") is None
+    assert found("你好。请写一首关于秋天的诗要押韵谢谢。").prompt == 3
+    assert found("请写一首关于春天的诗要押韵。") is None
 
 
 def test_prompts_without_words_match_nothing():
@@ -53,8 +54,8 @@ def test_prompts_without_words_match_nothing():
 
 def test_evidence_is_a_sentence():
     assert found(SHORT).explain() == "shares 'explain how rainbows are formed' with prompt 1 of arena (contains)"
-    assert Overlap("wild", 2, "embedding", distance=0.0312).explain() == ("lies at a squared distance of 0.031 from prompt 2 "
-                                                                          "of wild")
+    near = Overlap("wild", 2, "embedding", distance=0.0312)
+    assert near.explain() == "lies at a squared distance of 0.031 from prompt 2 of wild"
 
 
 def naive(prompts, text, ngram):
@@ -62,8 +63,9 @@ def naive(prompts, text, ngram):
     for at, prompt in enumerate(prompts):
         words = re.findall(r"[a-z]+", prompt)
         size = min(len(words), ngram)
-        if size >= 5 and any(f" {' '.join(words[i:i + size])} " in f" {' '.join(text_words)} "
-                             for i in range(len(words) - size + 1)) or (0 < size < 5 and words == text_words):
+        grams = [f" {' '.join(words[i:i + size])} " for i in range(len(words) - size + 1)]
+        shared = any(gram in f" {' '.join(text_words)} " for gram in grams)
+        if (size >= 5 and shared) or (0 < size < 5 and words == text_words):
             hits.add(at)
     return hits
 

@@ -64,8 +64,8 @@ def test_no_rows_and_one_row():
     assert one.explain() == "1 rows in 1 groups (0 repeat another row; largest 1); method test."
 
 
-ROWS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["a", "b", "c", "\0"]), st.sampled_from([0.0, 1.0, float("nan")])),
-                max_size=14)
+ROWS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["a", "b", "c", "\0"]),
+                          st.sampled_from([0.0, 1.0, float("nan")])), max_size=14)
 
 
 @given(ROWS, st.randoms())
@@ -78,7 +78,8 @@ def test_labels_and_survivors_follow_the_rows_when_they_are_shuffled(rows, rng):
     rng.shuffle(order)
 
     def survivors(which):
-        made = groups_of(np.array([rows[i][0] for i in which], dtype=np.int64), content_keys(rows[i][1] for i in which), {})
+        roots = np.array([rows[i][0] for i in which], dtype=np.int64)
+        made = groups_of(roots, content_keys(rows[i][1] for i in which), {})
         keep = keep_one(made, [rows[i][2] for i in which], ids=[ids[i] for i in which])
         return {ids[i]: (int(made.label[at]), made.names[made.label[at]], bool(keep[at])) for at, i in enumerate(which)}
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pica.synth.errors import UsageError
 from pica.synth.filters.shingles import shingle_hashes
 
-TEXTS = st.lists(st.one_of(st.text(st.sampled_from("ab c"), max_size=9), st.text(st.characters(), max_size=9)), max_size=8)
+TEXTS = st.lists(st.text(st.sampled_from("ab c"), max_size=9) | st.text(st.characters(), max_size=9), max_size=8)
 
 
 def naive(text, size, unit):

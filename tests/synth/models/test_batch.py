@@ -100,8 +100,8 @@ async def test_a_refused_key_stops_the_run_without_being_shown(monkeypatch: pyte
 
 
 async def until_there(path: Path) -> None:
-    while not await asyncio.to_thread(path.exists):
-        await asyncio.sleep(0.01)  # noqa: ASYNC110 - it is a file
+    while not await asyncio.to_thread(path.exists):  # noqa: ASYNC110 - it is a file
+        await asyncio.sleep(0.01)
 
 
 def killed_while_writing(path: Path) -> None:

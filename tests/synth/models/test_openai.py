@@ -82,6 +82,25 @@ async def test_logprobs_of_a_continuation_add_up_to_its_text() -> None:
         assert "".join(t.token for t in scored) == "three four" and all(t.logprob < 0 for t in scored)
 
 
+@pytest.mark.parametrize(("tokens", "prompt", "continuation", "expected"), [
+    (["<s>", "one", " two", " three"], "one", " two three", [" two", " three"]),
+    (["one", " t", "wo"], "one ", "two", [" t", "wo"]),
+    (["a", "", "", "😀", "", "你"], "a", "😀你", ["", "", "😀", "", "你"]),
+    (["a", "", " \U0001f600"], "a ", "\U0001f600", ["", " \U0001f600"]),
+    (["one", " two"], "", "one two", [" two"]),
+    (["one", " two"], "one two", "", [])])
+async def test_echoed_tokens_are_cut_at_the_continuation(tokens: list[str], prompt: str, continuation: str,
+                                                         expected: list[str]) -> None:
+    values = [None, *(-float(i) for i in range(1, len(tokens)))]
+    reply = {"choices": [{"text": prompt + continuation, "logprobs": {
+        "tokens": [*tokens, "<|im_end|>"], "token_logprobs": [*values, -0.1]}}],
+        "usage": {"prompt_tokens": len(tokens)}}
+    async with FakeServer(handler=saying(reply)) as server, session(server.url) as model:
+        found = (await model.generate(Request(task="logprobs", prompt=prompt, continuation=continuation)))[0].logprobs
+    assert [t.token for t in found] == expected
+    assert [t.logprob for t in found] == values[len(tokens) - len(expected):]
+
+
 async def test_a_server_that_does_not_echo_cannot_give_logprobs() -> None:
     reply = {"choices": [{"text": "x", "logprobs": None}]}
     async with FakeServer(handler=saying(reply)) as server, session(server.url) as model:
@@ -169,6 +188,22 @@ async def test_kinds_of_messages(message: dict[str, Any], finish: str | None, ex
         assert await model.generate(CHAT) == [expected]
 
 
+async def test_llamacpp_gives_logprobs_of_completions_in_the_shape_of_chats() -> None:
+    reply = {"choices": [{"text": "ab", "index": 0, "finish_reason": "stop", "logprobs": {"content": [
+        {"token": "a", "logprob": -1.0, "top_logprobs": [{"token": "b", "logprob": -2.0}]},
+        {"token": "b", "logprob": -3.0, "top_logprobs": []}]}}]}
+    async with FakeServer(handler=saying(reply)) as server, session(server.url) as model:
+        request = Request(task="complete", prompt="x", sampling=Sampling(logprobs=1))
+        found = (await model.generate(request))[0].logprobs
+    assert [(t.token, t.logprob, t.top) for t in found] == [("a", -1.0, {"b": -2.0}), ("b", -3.0, {})]
+
+
+async def test_a_missing_endpoint_is_not_taken_for_a_missing_model() -> None:
+    async with FakeServer(ServeOptions(template="none")) as server, session(server.url + "/deeper") as model:
+        with pytest.raises(Denied, match=r"answered 404: no such endpoint.*check the URL"):
+            await model.generate(CHAT)
+
+
 async def test_choices_come_in_order_and_tokens_add_up() -> None:
     reply = chat_reply("long " * 10, "", "mid mid ", prompt_tokens=7, completion_tokens=11)
     reply["choices"].reverse()
@@ -178,6 +213,15 @@ async def test_choices_come_in_order_and_tokens_add_up() -> None:
     assert [a.prompt_tokens for a in found] == [7, 0, 0]
     assert [a.completion_tokens for a in found] == [9, 0, 2]
     assert {a.model for a in found} == {"served"}
+
+
+async def test_tokens_are_counted_by_logprobs_where_the_usage_leaves_samples_out() -> None:
+    reply = chat_reply("aaaa", "b", prompt_tokens=7, completion_tokens=2)
+    for choice, tokens in zip(reply["choices"], (3, 1), strict=True):
+        choice["logprobs"] = {"content": [{"token": "a", "logprob": -1.0}] * tokens}
+    request = Request(task="chat", messages=(user("x"),), n=2, sampling=Sampling(logprobs=1))
+    async with FakeServer(handler=saying(reply)) as server, session(server.url) as model:
+        assert [a.completion_tokens for a in await model.generate(request)] == [3, 1]
 
 
 @given(st.integers(0, 10_000), st.lists(st.integers(0, 500), min_size=1, max_size=9))
@@ -246,6 +290,21 @@ async def test_missing_key_of_a_hosted_service_and_of_a_named_variable() -> None
     async with FakeServer() as server, session(server.url, api_key_env="MY_KEY") as named:
         with pytest.raises(Denied, match="MY_KEY"):
             await named.generate(CHAT)
+
+
+async def test_the_proxy_of_the_environment_is_used_but_not_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def handle(call: Call) -> Reply:
+        seen.append(call.path)
+        return Reply(orjson.dumps(chat_reply("through the proxy")))
+
+    async with FakeServer(handler=handle) as proxy, FakeServer() as near:
+        monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1"))
+        async with session("http://far.invalid/v1") as far, session(near.url) as local:
+            assert (await far.generate(CHAT))[0].text == "through the proxy"
+            assert "magnets" in (await local.generate(CHAT))[0].text
+    assert seen == ["http://far.invalid/v1/chat/completions"]
 
 
 @pytest.fixture

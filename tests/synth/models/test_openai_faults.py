@@ -138,6 +138,7 @@ async def test_a_port_that_speaks_no_http() -> None:
     (400, errors.BadRequest), (413, errors.BadRequest), (422, errors.BadRequest), (418, errors.BadRequest),
     (401, errors.Denied), (402, errors.Denied), (403, errors.Denied), (404, errors.Denied), (405, errors.Denied),
     (408, errors.TimedOut), (409, errors.ServerFault), (425, errors.ServerFault), (429, errors.RateLimited),
+    (501, errors.Denied),
     (500, errors.ServerFault), (502, errors.ServerFault), (503, errors.ServerFault), (504, errors.ServerFault),
     (529, errors.ServerFault), (202, errors.Malformed)])
 async def test_statuses(status: int, error: type[errors.ModelError]) -> None:
