@@ -26,7 +26,7 @@ import orjson
 
 from pica.synth.codec import Codec, zstd
 from pica.synth.errors import BadRequest, LedgerError, Malformed
-from pica.synth.ledger_file import INSERT, Durability, connect, explained, open_to_read, unusable
+from pica.synth.ledger_file import INSERT, Books, Durability, connect, explained, open_to_read, unusable
 from pica.synth.lock import FileLock
 from pica.synth.models.base import Answer, Request
 
@@ -108,7 +108,7 @@ class Ledger:
 
     def __init__(self, path: Path, *, owner: str = "", durability: Durability = "full") -> None:
         self.path = path
-        self._owner = owner
+        self._owner = owner.encode("utf-8", "backslashreplace").decode()  # a path need not be Unicode
         with ExitStack() as opened, explained(path):
             self._lock = opened.enter_context(
                 FileLock(Path(f"{path}.lock"), what=f"ledger {path}", error=LedgerError))
@@ -203,8 +203,10 @@ class Ledger:
 
     def _insert(self, entries: list[Entry]) -> None:
         at, pack = time.time(), self._codec.pack
-        rows = [(entry.key, *pack(entry.answer, entry.content), self._owner, entry.model, entry.answer.prompt_tokens,
-                 entry.answer.completion_tokens, entry.cost, entry.seconds, at) for entry in entries]
+        books = [Books(self._owner, entry.model, entry.answer.prompt_tokens, entry.answer.completion_tokens, entry.cost,
+                       entry.seconds, at) for entry in entries]
+        rows = [(entry.key, *pack(entry.answer, entry.content), *book, book.seal)
+                for entry, book in zip(entries, books, strict=True)]
         self._writer.execute("BEGIN IMMEDIATE")
         try:
             self._writer.executemany(INSERT, rows)

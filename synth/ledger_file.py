@@ -6,7 +6,9 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from struct import pack
+from typing import Literal, NamedTuple
+from zlib import crc32
 
 from pica.synth.codec import zstd
 from pica.synth.errors import LedgerError
@@ -21,14 +23,33 @@ SCHEMA = """
 CREATE TABLE calls(
   id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, answer BLOB NOT NULL, request BLOB NOT NULL,
   dictionary INTEGER NOT NULL, owner TEXT NOT NULL, model TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
-  completion_tokens INTEGER NOT NULL, cost REAL NOT NULL, seconds REAL NOT NULL, at REAL NOT NULL);
+  completion_tokens INTEGER NOT NULL, cost REAL NOT NULL, seconds REAL NOT NULL, at REAL NOT NULL,
+  seal INTEGER NOT NULL);
 CREATE TABLE dictionaries(id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
 CREATE TABLE dictionary_copies(id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
 """
 INSERT = """
-INSERT INTO calls(key, answer, request, dictionary, owner, model, prompt_tokens, completion_tokens, cost, seconds, at)
-VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(key) DO NOTHING
+INSERT INTO calls(key, answer, request, dictionary, owner, model, prompt_tokens, completion_tokens, cost, seconds, at,
+                  seal)
+VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(key) DO NOTHING
 """
+
+
+class Books(NamedTuple):
+    """What the ledger notes about a call besides request and answer. `at` is the time of writing, in Unix seconds."""
+
+    owner: str
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float
+    seconds: float
+    at: float
+
+    @property
+    def seal(self) -> int:
+        """A checksum (CRC-32), so that damage to a cost or a name shows as damage to a text does."""
+        return crc32(pack("<qqddd", *self[2:]) + f"{self.owner}\0{self.model}".encode())
 
 
 def open_to_read(path: Path, *, recover: bool = True) -> sqlite3.Connection:

@@ -10,13 +10,14 @@ import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from math import isfinite
 from pathlib import Path
+from struct import error as StructError  # noqa: N812
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from pica.synth.codec import zstd
+from pica.synth.ledger_file import Books
 from pica.synth.models.base import Answer
 from pica.synth.pages import (
     COMMITTED,
@@ -38,24 +39,24 @@ _DICTIONARY = re.compile(rb"[\x03-\x06](?=\x00.{1,4}\x37\xa4\x30\xec)", re.DOTAL
 
 
 class Record(NamedTuple):
-    """The columns of a stored call that a salvaged ledger takes over as they are."""
+    """A stored call as it was found. `books` is None where their seal is broken."""
 
     key: bytes
     answer: bytes
     request: bytes
-    owner: str
-    model: str
-    cost: float
-    seconds: float
-    at: float
+    books: Books | None
 
     @classmethod
     def of(cls, columns: Sequence[Any]) -> Record | None:
-        """The call with these columns, or None if they cannot be one's. Numbers and names have no checksum."""
-        key, answer, request, owner, model, *numbers = columns
+        """The call with these columns (those of the table but for `id` and `dictionary`), or None if it cannot be one."""
+        key, answer, request, owner, model, *numbers, seal = columns
         if not all(isinstance(blob, bytes) for blob in (key, answer, request)):
             return None
-        return cls(key, answer, request, _text(owner), _text(model), *map(_number, numbers))
+        try:
+            books = Books(_text(owner), _text(model), *numbers)
+            return cls(key, answer, request, books if books.seal == seal else None)
+        except (TypeError, ValueError, StructError):
+            return cls(key, answer, request, None)
 
 
 class Sink(Protocol):
@@ -64,6 +65,16 @@ class Sink(Protocol):
     def add(self, record: Record, answer: Answer, dictionary: zstd.ZstdDict | None) -> None:
         """Take an intact call and the dictionary that it needs."""
         ...
+
+
+class Counts(NamedTuple):
+    """Calls: intact, of these with a broken seal; damaged, of these without their dictionary; missing."""
+
+    calls: int
+    unsealed: int
+    damaged: int
+    undecodable: int
+    missing: int
 
 
 class Tally:
@@ -75,7 +86,7 @@ class Tally:
         self._dictionaries: dict[int, list[zstd.ZstdDict]] = {}
         self._db = sqlite3.connect("", isolation_level=None)
         self._db.executescript("""
-            CREATE TABLE keys(key BLOB PRIMARY KEY) WITHOUT ROWID;
+            CREATE TABLE keys(key BLOB PRIMARY KEY, unsealed INTEGER) WITHOUT ROWID;
             CREATE TABLE have(id INTEGER PRIMARY KEY);
             CREATE TABLE hurt(id INTEGER PRIMARY KEY, undecodable INTEGER);
             CREATE TABLE entries(id INTEGER, key BLOB, PRIMARY KEY(id, key)) WITHOUT ROWID;
@@ -102,7 +113,7 @@ class Tally:
             verified = self._verify(record)
             if verified is None:
                 return False
-            self._db.execute("INSERT INTO keys VALUES(?)", (record.key,))
+            self._db.execute("INSERT INTO keys VALUES(?, ?)", (record.key, record.books is None))
             if self._sink is not None:
                 self._sink.add(record, *verified)
         if row:
@@ -119,17 +130,17 @@ class Tally:
         """An entry of the index of keys."""
         self._db.execute("INSERT OR IGNORE INTO entries VALUES(?, ?)", (row, key))
 
-    def counts(self) -> tuple[int, int, int, int]:
-        """(intact, damaged, of these undecodable, missing). Rows are numbered from 1, so a gap is a missing one."""
+    def counts(self) -> Counts:
+        """The numbers. Rows are numbered from 1 without gaps, so a gap is a missing one."""
         one = self._db.execute
         one("INSERT OR IGNORE INTO have SELECT id FROM entries NATURAL JOIN keys")
         one("DELETE FROM hurt WHERE id IN have")
-        intact = one("SELECT count(*) FROM keys").fetchone()[0]
+        intact, unsealed = one("SELECT count(*), coalesce(sum(unsealed), 0) FROM keys").fetchone()
         damaged, undecodable = one("SELECT count(*), coalesce(sum(undecodable), 0) FROM hurt").fetchone()
         last, seen = one("SELECT coalesce(max(id), 0), count(*) FROM have").fetchone()
         beyond = one("SELECT count(*) FROM (SELECT id FROM entries UNION SELECT id FROM hurt) WHERE id > ?",
                      (last,)).fetchone()[0]
-        return intact, damaged, undecodable, max(0, last - seen + beyond - damaged)
+        return Counts(intact, unsealed, damaged, undecodable, max(0, last - seen + beyond - damaged))
 
     def _verify(self, record: Record) -> tuple[Answer, zstd.ZstdDict | None] | None:
         number = _dictionary_of(record.answer)
@@ -202,7 +213,7 @@ class PageReader:
             data = self._record(image, place, shape, view)
             if data is not None:
                 columns = values(shape, data)
-                call = Record.of([*columns[1:4], *columns[5:7], *columns[9:]])
+                call = Record.of([*columns[1:4], *columns[5:]])
                 if call is not None and self._tally.add(row, call):
                     return True
         if row:
@@ -266,7 +277,7 @@ def _calls(pages: Pages, number: int, image: bytes) -> Iterator[tuple[Shape, byt
 
 
 def _is_call(shape: Shape) -> bool:
-    if len(shape.types) != 12 or shape.types[:2] != (0, 44):
+    if len(shape.types) != 13 or shape.types[:2] != (0, 44):
         return False
     numbers = (shape.types[4], *shape.types[7:])
     return (all(kind >= 12 and kind % 2 == 0 for kind in shape.types[2:4])
@@ -281,9 +292,5 @@ def _dictionary_of(frame: bytes) -> int:
         return -1
 
 
-def _text(value: object) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value if isinstance(value, str) else ""
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) and isfinite(value) and value >= 0 else 0.0
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -17,13 +17,14 @@ from pathlib import Path
 
 from pica.synth.codec import zstd
 from pica.synth.errors import LedgerError, UsageError
-from pica.synth.ledger_file import INSERT, connect, explained, open_to_read
+from pica.synth.ledger_file import INSERT, Books, connect, explained, open_to_read
 from pica.synth.lock import FileLock
 from pica.synth.models.base import Answer
 from pica.synth.pages import Pages, layouts, log_path, promised
 from pica.synth.remains import PageReader, Record, Tally, best_layout
 
-_EVERY_CALL = "SELECT id, key, answer, request, owner, model, cost, seconds, at FROM calls NOT INDEXED ORDER BY id"
+_EVERY_CALL = """SELECT id, key, answer, request, owner, model, prompt_tokens, completion_tokens, cost, seconds, at, seal
+                 FROM calls NOT INDEXED ORDER BY id"""
 _GROUP = 1000  # calls written in a transaction
 
 
@@ -31,7 +32,8 @@ _GROUP = 1000  # calls written in a transaction
 class Check:
     """What is left of the ledger at `path`.
 
-    `calls` are intact. `damaged` are there with a wrong checksum (`undecodable` of them because the dictionary that
+    `calls` are intact (of `unsealed` ones request and answer, not the books: owner, model's name, cost, times, which a
+    salvaged ledger has as empty and zero). `damaged` are there with a wrong checksum (`undecodable` of them because the dictionary that
     they were compressed with is lost). `missing` are those that the index of keys or a gap in the numbering still
     shows, so it is at least that many. `unreadable` of its `pages` belong to nothing that could be read, `cut` pages
     are missing at the end. `log_damaged`: SQLite leaves acknowledged frames of the write-ahead log aside.
@@ -40,6 +42,7 @@ class Check:
 
     path: Path
     calls: int
+    unsealed: int
     damaged: int
     undecodable: int
     missing: int
@@ -53,7 +56,8 @@ class Check:
     @property
     def healthy(self) -> bool:
         """Whether nothing is wrong."""
-        return self.verdict == "ok" and not (self.damaged or self.missing or self.log_damaged)
+        return self.verdict == "ok" and not (self.unsealed or self.damaged or self.missing
+                                              or self.log_damaged)
 
     @property
     def advice(self) -> str:
@@ -70,6 +74,8 @@ class Check:
     def explain(self) -> list[str]:
         """The findings as lines."""
         lines = [f"ledger {self.path}: {'healthy' if self.healthy else 'damaged'}", f"calls intact: {self.calls}"]
+        if self.unsealed:
+            lines.append(f"of these without owner, model's name, cost and times, which are damaged: {self.unsealed}")
         if self.damaged:
             lost = f" ({self.undecodable} because their dictionary is lost)" if self.undecodable else ""
             lines.append(f"calls damaged: {self.damaged}{lost}")
@@ -142,16 +148,15 @@ class _Fresh:
         self._rows: list[tuple[object, ...]] = []
 
     def add(self, record: Record, answer: Answer, dictionary: zstd.ZstdDict | None) -> None:
-        """Write an intact call, with its tokens as the answer says them."""
+        """Write an intact call; broken books are replaced by what the answer says of itself."""
         content = dictionary.dict_content if dictionary else b""
         if content not in self._numbers:
             number = self._numbers[content] = len(self._numbers)
             with explained(self._to):
                 for table in ("dictionaries", "dictionary_copies"):
                     self._db.execute(f"INSERT INTO {table}(id, bytes) VALUES(?, ?)", (number, content))
-        self._rows.append((record.key, record.answer, record.request, self._numbers[content], record.owner,
-                           record.model, answer.prompt_tokens, answer.completion_tokens, record.cost, record.seconds,
-                           record.at))
+        books = record.books or Books("", "", answer.prompt_tokens, answer.completion_tokens, 0.0, 0.0, 0.0)
+        self._rows.append((record.key, record.answer, record.request, self._numbers[content], *books, books.seal))
         if len(self._rows) >= _GROUP:
             self._flush()
 
@@ -177,9 +182,7 @@ def _examine(path: Path, sink: _Fresh | None) -> Check:
         with Pages(path, best_layout(path) if raw else layouts(path)[0]) as pages:
             unreadable = PageReader(pages, tally).read() if raw else 0
             cut = sum(not pages.in_log(number) for number in range(pages.count + 1, promised(path) + 1))
-            calls, damaged, undecodable, missing = tally.counts()
-            return Check(path, calls, damaged, undecodable, missing, pages.count + cut, unreadable, cut,
-                         pages.frames.cut_off, verdict)
+            return Check(path, *tally.counts(), pages.count + cut, unreadable, cut, pages.frames.cut_off, verdict)
 
 
 def _ask_sqlite(path: Path, tally: Tally) -> tuple[str, bool]:

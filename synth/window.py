@@ -1,4 +1,17 @@
-"""Back-pressure: how many calls to one model are in flight, and how fast new ones start."""
+"""Back-pressure: how many calls to one model are in flight, and how fast new ones start.
+
+The window grows with every answer while it is full: by a place an answer where answers are slow (TCP's slow start), by
+less where they are quick, since a doubling every few milliseconds only overshoots. Faults and time-outs shrink it in
+proportion to their share once that share is surely more than background noise (DCTCP), by half at most (AIMD); so a
+server with 5 % random faults keeps its speed, and a share that a decrease does not lower counts as noise from then on.
+Refusals (429) teach the pace of new calls, see `pica.synth.pace`; where a call was refused that took the window's last
+place, the window also shrinks to the company in which no call was refused, which is how a limit on calls in flight is
+found. A window that met a limit rests there, twice as long each time it meets it again, then grows by a place or a
+twentieth a round trip. All signs from calls that started before the last decrease are one event. Without such signs
+nothing here limits in-flight calls, up to the maximum, or their rate.
+
+Sources: RFC 5681 (slow start, additive increase, multiplicative decrease), RFC 8257 (DCTCP).
+"""
 
 from __future__ import annotations
 
@@ -8,50 +21,62 @@ from math import inf, sqrt
 
 import msgspec
 
-from pica.synth.errors import ModelError, RateLimited
+from pica.synth.errors import ModelError, RateLimited, UsageError
 from pica.synth.pace import PAUSE, Pace
 
 START = 32           # calls in flight at first
-QUICK = 0.15         # of a place, at least, that an answer adds while the window ramps up
-STEADY = 0.05        # of a place, at least, that an answer adds afterwards
-RAMP = 2.0           # seconds that an answer takes to add a whole place; quicker ones add less, to overshoot less
-HOLD = 2.0           # seconds that the window rests at a limit it met; doubled when it meets it again
+RAMP = 2.0           # seconds that an answer takes to add a whole place; quicker ones add less
+QUICK = 0.15         # of a place, at least, that an answer adds below the last limit
+STEADY = 0.05        # of a place, at least, that an answer adds beyond it
+REST = 2.0           # seconds that the window rests at a limit; doubled when it meets the same one again
 LONGEST = 16.0       # seconds that it rests at most
 SAME = 0.2           # relative difference of limits that count as the same
 NOISE = 0.1          # share of faults that is taken as background
-SURE = 3.0           # standard deviations above it that count as a sign of overload
-FEWEST = 4           # faults that a sign of overload takes
-SAMPLE = 100         # calls by which the share of faults is judged, at least
+SURE = 3.0           # standard deviations above it that are a sign of overload
+FEWEST = 4           # faults that such a sign takes
+SAMPLE = 100         # calls by which the share is judged, at least
+OUTAGE = 0.5         # share of faults from which on the window halves, and nothing is learnt of a limit
+USELESS = 0.5        # of the share before is left after a decrease that was no cure
+ROOM = 1.2           # what counts as noise then, as a multiple of the share
 
 
 class Ticket(msgspec.Struct, frozen=True, gc=False):
-    """A call that may start. `started` is loop time, `epoch` counts the decreases seen by then."""
+    """A call that may start.
+
+    `started` is loop time, `number` counts all calls, `epoch` the decreases seen by then; `company` is the number of
+    calls in flight, this one included, and `full` whether it took the last place.
+    """
 
     started: float
-    epoch: int
-    rank: int
-    full: bool
     number: int
+    epoch: int
+    company: int
+    full: bool
 
 
 class Window:
-    """Admission for one model: at most `maximum` calls at once, starting with `start`."""
+    """Admission for one model: at most `maximum` calls at once, beginning with `start`. For one event loop.
+
+    `size` is what is allowed in flight now, `in_flight` what is, `refusals` counts calls answered with 429.
+    """
 
     def __init__(self, maximum: int, *, start: int = START) -> None:
+        if min(maximum, start) < 1:
+            raise UsageError(f"a window of {maximum} calls in flight, {start} at first; both must be 1 or more")
         self.maximum = maximum
         self.size = float(min(start, maximum))
         self.in_flight = 0
         self.refusals = 0
         self._pace = Pace()
-        self._ceiling = inf
-        self._hold_until = -inf
-        self._hold = HOLD
-        self._floor = 1.0
-        self._room = inf
-        self._blamed = False
         self._epoch = 0
-        self._calls = 0
-        self._faults = 0
+        self._limit = inf
+        self._rest = REST
+        self._rest_until = -inf
+        self._least = 1.0
+        self._company = inf
+        self._shrunk = False
+        self._counted = 0
+        self._faults = 0.0
         self._noise = NOISE
         self._share = 0.0
         self._waiting: deque[asyncio.Future[Ticket]] = deque()
@@ -60,7 +85,7 @@ class Window:
 
     @property
     def rate(self) -> float | None:
-        """Calls a second that may start; None while no limiter was met."""
+        """Calls a second that may start; None while no rate limiter was met."""
         return self._pace.rate
 
     async def enter(self, *, first: bool = False) -> Ticket:
@@ -80,79 +105,75 @@ class Window:
 
     def leave(self, ticket: Ticket, error: BaseException | None = None) -> None:
         """The call of `ticket` ended, with this error if it failed."""
-        loop = asyncio.get_running_loop()
-        full = self.in_flight >= int(self.size)
-        self.in_flight -= 1
         if error is None:
-            self._answered(ticket, loop, full)
+            if self.size < self.maximum and self.in_flight >= int(self.size):
+                self._grow(ticket, asyncio.get_running_loop().time())
         elif isinstance(error, RateLimited):
-            self._refused(ticket, loop.time(), error.retry_after)
+            self._refused(ticket, asyncio.get_running_loop().time(), error.retry_after)
         elif isinstance(error, ModelError) and error.overload:
-            self._faulted(ticket, loop.time(), error.retry_after)
+            self._faulted(ticket, asyncio.get_running_loop().time(), error.retry_after)
+        self.in_flight -= 1
         if self._waiting or self._again:
-            self._wake(loop)
+            self._wake(asyncio.get_running_loop())
 
-    def _answered(self, ticket: Ticket, loop: asyncio.AbstractEventLoop, full: bool) -> None:
-        if ticket.epoch == self._epoch:
-            self._calls += 1
-            if self._calls > SAMPLE and self._calls > 2 * self.size:
-                self._calls, self._faults = self._calls // 2, self._faults // 2
-        if full and self.size < self.maximum:
-            now = loop.time()
-            self._grow(now, now - ticket.started)
-
-    def _grow(self, now: float, latency: float) -> None:
-        if self.size < self._ceiling:
-            self.size = min(self.size + min(1.0, max(QUICK, latency / RAMP)), self._ceiling)
-        elif now > self._hold_until:
-            self.size += max(STEADY, 1 / self.size)
-            self._ceiling = self.size
+    def _grow(self, ticket: Ticket, now: float) -> None:
+        """A call was answered while the window was full."""
+        if self.size < self._limit:
+            step = min(1.0, max(QUICK, (now - ticket.started) / RAMP))
+            self.size = min(self.size + step, self._limit)
+        elif now > self._rest_until:
+            self.size = self._limit = self.size + max(STEADY, 1 / self.size)
         self.size = min(self.size, float(self.maximum))
 
     def _refused(self, ticket: Ticket, now: float, retry_after: float | None) -> None:
         self.refusals += 1
         if self._pace.refused(ticket.started, ticket.number, now, retry_after, full=ticket.full):
             self._epoch += 1
-            self._floor, self._room, self._blamed = self.size / 2, inf, False
+            self._least, self._company, self._shrunk = max(1.0, self.size / 2), inf, False
         if ticket.epoch + 1 != self._epoch:
             return
-        self._room = min(self._room, ticket.rank - 1)
-        if ticket.full and not self._blamed:
-            self._blamed = True
-            self._limit(self.size, now)
-        if self._blamed:
-            self.size = self._ceiling = max(1.0, self._floor, min(self.size, self._room))
-
-    def _limit(self, size: float, now: float) -> None:
-        """Hold the window at this size, and longer if it is the limit that was met before."""
-        again = abs(size - self._ceiling) <= SAME * size
-        self._hold = min(2 * self._hold, LONGEST) if again else HOLD
-        self._hold_until = now + self._hold
-        self.size = self._ceiling = size
+        self._company = min(self._company, ticket.company - 1)
+        if ticket.full and not self._shrunk:
+            self._shrunk = True
+            self._settle(self.size, now)
+        if self._shrunk:
+            self.size = self._limit = max(self._least, min(self.size, self._company))
 
     def _faulted(self, ticket: Ticket, now: float, retry_after: float | None) -> None:
         if ticket.epoch != self._epoch:
             return
-        self._calls += 1
+        calls, sample = self._pace.started - self._counted, max(SAMPLE, 2 * int(self.size))
+        if calls > sample:  # what was counted long ago matters less
+            self._faults *= sample / calls
+            self._counted, calls = self._pace.started - sample, sample
+            if self._faults < self._noise * sample / 2:
+                self._noise = max(NOISE, self._noise / 2)
         self._faults += 1
-        usual = self._noise * self._calls
+        usual = self._noise * calls
         if self._faults >= FEWEST and self._faults > usual + SURE * sqrt(usual):
-            self._overloaded(now, self._faults / self._calls, retry_after)
+            self._overloaded(now, self._faults / max(self._faults, calls - self.in_flight), retry_after)
 
     def _overloaded(self, now: float, share: float, retry_after: float | None) -> None:
-        self._calls = self._faults = 0
         self._epoch += 1
-        if now < self._hold_until and share < 0.5 and share > 0.7 * self._share:  # the last decrease was no cure
-            self._noise, self._ceiling = 1.2 * share, inf
+        self._faults, self._counted = 0.0, self._pace.started
+        if now < self._rest_until and USELESS * self._share < share < OUTAGE:
+            self._noise, self._limit = ROOM * share, inf
             return
-        if self.size <= 1:
+        if retry_after is not None or self.size <= 1:
             self._pace.pause(now, PAUSE if retry_after is None else retry_after)
         self._share = share
-        if share < 0.5:
-            self._limit(max(1.0, self.size * (1 - share)), now)
+        if share < OUTAGE:
+            self._settle(max(1.0, self.size * (1 - share)), now)
         else:
-            self._ceiling = min(self._ceiling, self.size)
+            self._limit = min(self._limit, self.size)
             self.size = max(1.0, self.size / 2)
+
+    def _settle(self, size: float, now: float) -> None:
+        """Rest at this size."""
+        again = abs(size - self._limit) <= SAME * size
+        self._rest = min(2 * self._rest, LONGEST) if again else REST
+        self._rest_until = now + self._rest
+        self.size = self._limit = size
 
     def _admit(self, now: float) -> bool:
         if self.in_flight >= int(self.size) or not self._pace.take(now):
@@ -161,11 +182,11 @@ class Window:
         return True
 
     def _ticket(self, now: float) -> Ticket:
-        rank = self.in_flight
-        return Ticket(now, self._epoch, rank, rank >= int(self.size), self._pace.started)
+        company = self.in_flight
+        return Ticket(now, self._pace.started, self._epoch, company, company >= int(self.size))
 
-    def _next(self) -> deque[asyncio.Future[Ticket]] | None:
-        """The queue whose head is next; those who gave up are dropped."""
+    def _queue(self) -> deque[asyncio.Future[Ticket]] | None:
+        """The queue whose head is next; heads that gave up are dropped."""
         for queue in (self._again, self._waiting):
             while queue and queue[0].cancelled():
                 queue.popleft()
@@ -175,7 +196,7 @@ class Window:
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
-        while (queue := self._next()) and self._admit(now):
+        while (queue := self._queue()) and self._admit(now):
             queue.popleft().set_result(self._ticket(now))
         if queue and self._timer is None and self.in_flight < int(self.size):
             self._timer = loop.call_later(self._pace.delay(now), self._tick, loop)
@@ -188,6 +209,6 @@ class Window:
         if not turn.cancelled():  # admitted in the same moment: hand the place on
             self.in_flight -= 1
             self._wake(loop)
-        if self._next() is None and self._timer is not None:
+        if self._timer is not None and self._queue() is None:
             self._timer.cancel()
             self._timer = None

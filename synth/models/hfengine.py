@@ -40,6 +40,9 @@ class Engine:
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.tokenizer, self.model = _load(setting)
+        self._generation = getattr(self.model, "generation_config", None)
+        if setting.kind == "text":
+            self.model.generation_config = type(self._generation)()  # else its penalties would join those asked for
         self.batcher = Batcher(self._work, setting.slots, setting.batch_tokens)
         self.folder = Path(setting.target).expanduser()
         self.served = self.folder.name if self.folder.is_dir() else setting.target
@@ -126,7 +129,11 @@ class Engine:
                             completion_tokens=len(row.ids), logprobs=tuple(row.logprobs)))
 
     def _score(self, batch: list[Job]) -> None:
-        logits = self.model(**self._padded([job.payload for job in batch])).logits.float().cpu()
+        sequences = [job.payload for job in batch]
+        pad = self._own_pad
+        if pad is None:  # the head looks for the last token that is no padding: pad with one that does not occur
+            pad = self.model.config.pad_token_id = _absent(sequences)
+        logits = self.model(**self._padded(sequences, pad=pad)).logits.float().cpu()
         for job, values in zip(batch, logits.tolist(), strict=True):
             job.done(Answer(values=tuple(values), prompt_tokens=len(job.payload), model=self.served))
 
@@ -158,12 +165,12 @@ class Engine:
             job.done(Answer(text=text, prompt_tokens=len(before), completion_tokens=len(after), logprobs=each,
                             values=(sum(values),), model=self.served))
 
-    def _padded(self, sequences: list[list[int]], *, left: bool = False) -> dict[str, Any]:
+    def _padded(self, sequences: list[list[int]], *, left: bool = False, pad: int | None = None) -> dict[str, Any]:
         """`input_ids` and `attention_mask`, both [rows, longest]."""
         import torch
 
         longest = max(map(len, sequences))
-        ids = torch.full((len(sequences), longest), self._pad)
+        ids = torch.full((len(sequences), longest), self._pad if pad is None else pad)
         mask = torch.zeros_like(ids)
         for i, sequence in enumerate(sequences):
             place = slice(longest - len(sequence), None) if left else slice(0, len(sequence))
@@ -173,16 +180,19 @@ class Engine:
 
     @cached_property
     def _pad(self) -> int:
-        """The padding token (any will do where a mask hides it), known to reward heads that look for the last token."""
-        found = next((i for i in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id) if i is not None), 0)
-        if self.setting.kind == "score" and self.model.config.pad_token_id is None:
-            self.model.config.pad_token_id = found
-        return int(found)
+        """The padding token; any will do where a mask hides it."""
+        return int(next((i for i in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id) if i is not None), 0))
+
+    @cached_property
+    def _own_pad(self) -> int | None:
+        """The padding token that a reward head was trained with, if its configuration names one."""
+        own: int | None = self.model.config.pad_token_id
+        return own
 
     @cached_property
     def _ends(self) -> set[int]:
         """Tokens that end an answer, by the model's generation settings and its tokenizer."""
-        given = self.model.generation_config.eos_token_id
+        given = self._generation.eos_token_id
         several = given if isinstance(given, list) else [given]
         return {int(token) for token in [*several, self.tokenizer.eos_token_id] if token is not None}
 
@@ -201,6 +211,12 @@ class Engine:
         return str((settings.get("prompts") or {}).get(settings.get("default_prompt_name"), ""))
 
 
+def _absent(sequences: list[list[int]]) -> int:
+    """The smallest token id that none of the sequences holds."""
+    present = {token for sequence in sequences for token in sequence}
+    return next(token for token in range(len(present) + 1) if token not in present)
+
+
 def _json(path: Path) -> dict[str, Any]:
     return orjson.loads(path.read_bytes()) if path.is_file() else {}
 
@@ -210,6 +226,7 @@ def _load(setting: Setting) -> tuple[Any, Any]:
     try:
         import torch
         import transformers
+        from safetensors import SafetensorError
     except ImportError as error:
         raise UsageError(f'{setting.target!r} needs {error.name}, which is not installed; run: pip install "pica[hf]"'
                          ) from error
@@ -228,7 +245,7 @@ def _load(setting: Setting) -> tuple[Any, Any]:
     except torch.OutOfMemoryError as error:
         raise Denied(f"{setting.target!r} does not fit in the memory of {device}; use a smaller model or dtype=bfloat16"
                      ) from error
-    except (OSError, ValueError, AttributeError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, AttributeError, RuntimeError, KeyError, SafetensorError) as error:
         why = " ".join(str(error).split())[:300]
         raise UsageError(f"transformers cannot load {setting.target!r} as a {setting.kind} model ({why}); give a "
                          "checkpoint folder or a hub id that it knows without trust_remote_code") from error

@@ -12,7 +12,7 @@ def neat(value: float) -> float:
 
 def step_of(span: float, steps: int) -> float:
     """The smallest of 1, 2, 5 times a power of ten that covers `span` in about `steps` steps."""
-    if span <= 0 or not math.isfinite(span):
+    if not 1e-290 < span < math.inf:
         return 1.0
     raw = span / steps
     power = 10.0 ** math.floor(math.log10(raw))

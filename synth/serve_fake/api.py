@@ -57,6 +57,9 @@ class Api:
             return self._other(call)
         except Refusal as refusal:
             return Reply(refusal.body, refusal.status)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            said = f"cannot read the request: {type(error).__name__} {error!s:.200}"
+            return Reply(Refusal(400, said).body, 400)
 
     def _check_key(self, call: Call) -> None:
         if not self.options.key:

@@ -116,7 +116,8 @@ class Connection(asyncio.Protocol):
         length = 0
         if at >= 0:
             stop = lower.find(b"\r\n", at + 17)
-            length = int(lower[at + 17:stop if stop >= 0 else None])
+            digits = lower[at + 17:stop if stop >= 0 else None].strip()
+            length = int(digits) if digits.isdigit() else LIMIT + 1
         if b"\r\ntransfer-encoding:" in lower or length > LIMIT:
             self._write(Reply(b'{"error":{"message":"send Content-Length, at most 256 MiB"}}', 411))
             self._transport.close()

@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pica.synth.embed import Embedder, HashEmbedder, open_embedder
@@ -33,6 +33,7 @@ def test_hash_takes_any_text():
     check(HashEmbedder(dim=2), ["a", "b", "abc def"] * 20)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(), max_size=20), max_size=8), st.randoms())
 def test_hash_judges_a_text_by_itself(texts, rng):
     embedder, order = HashEmbedder(dim=32), list(range(len(texts)))

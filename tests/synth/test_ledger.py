@@ -81,7 +81,8 @@ class TestRoundTrip:
 
     async def test_an_answer_that_is_no_unicode_fails_alone(self, ledger: Ledger) -> None:
         bad = entry(0, given=Answer(text="\ud800"))
-        results = await asyncio.gather(*(ledger.put([one]) for one in (entry(1), bad, entry(2))), return_exceptions=True)
+        puts = [ledger.put([one]) for one in (entry(1), bad, entry(2))]
+        results = await asyncio.gather(*puts, return_exceptions=True)
         assert [type(result) for result in results] == [type(None), Malformed, type(None)]
         assert ledger.get(bad.key) is None
         assert ledger.get(entry(2).key) == answer(2)
@@ -235,8 +236,8 @@ def test_a_dictionary_is_trained_and_old_answers_stay_readable(tmp_path: Path) -
 
 
 async def test_texts_that_teach_nothing_do_not_stop_the_ledger(ledger: Ledger) -> None:
-    same = [entry(0, given=Answer())._replace(key=i.to_bytes(16, "big"), content=b"") for i in range(DICTIONARY_AFTER + 1)]
-    await ledger.put(same)
+    empty = entry(0, given=Answer())._replace(content=b"")
+    await ledger.put([empty._replace(key=i.to_bytes(16, "big")) for i in range(DICTIONARY_AFTER + 1)])
     await ledger.put([entry(1)])
     assert ledger.get(entry(1).key) == answer(1)
 

@@ -179,12 +179,14 @@ class Server:
         await asyncio.sleep(0.005 if self.at_once else latency)
         if not self.limit.allows(loop.time(), busy):
             self.refused += 1
-            await asyncio.sleep(0.005 if self.at_once else 0)
+            if self.at_once:
+                await asyncio.sleep(0.005)
             raise RateLimited("too many requests", retry_after=self.retry_after)
         if self.fault(loop.time(), busy, self.rng):
             self.faults += 1
             raise ServerFault("internal error")
-        await asyncio.sleep(latency if self.at_once else 0)
+        if self.at_once:
+            await asyncio.sleep(latency)
 
 
 @dataclass(frozen=True)

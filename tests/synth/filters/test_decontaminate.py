@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pica.synth.embed import HashEmbedder
@@ -73,6 +73,7 @@ def naive(prompts, text, ngram):
 WORDS = st.lists(st.sampled_from(["a", "b", "c"]), max_size=9).map(" ".join)
 
 
+@settings(deadline=None)
 @given(st.lists(WORDS, max_size=5), st.lists(WORDS, max_size=5))
 def test_overlaps_are_those_of_a_naive_search(prompts, texts):
     index = EvalIndex({"eval": prompts}, ngram=6)
@@ -81,6 +82,7 @@ def test_overlaps_are_those_of_a_naive_search(prompts, texts):
         assert overlap.prompt in hits if overlap else not hits
 
 
+@settings(deadline=None)
 @given(st.lists(WORDS, max_size=6), st.randoms())
 def test_a_text_is_judged_by_itself(texts, rng):
     order = list(range(len(texts)))

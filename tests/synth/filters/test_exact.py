@@ -3,7 +3,7 @@
 import tracemalloc
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pica.synth.filters.exact import exact_groups, normalise
@@ -22,6 +22,7 @@ def test_normalise_levels_width_case_and_space():
     assert normalise("a\0b\ud800") == "a\0b\ud800"
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(ANY_TEXT, LIKELY_EQUAL), max_size=20), st.booleans(), st.booleans())
 def test_groups_are_those_of_a_dictionary(texts, keep_case, keep_punctuation):
     made = exact_groups(iter(texts), keep_case=keep_case, keep_punctuation=keep_punctuation)
@@ -30,6 +31,7 @@ def test_groups_are_those_of_a_dictionary(texts, keep_case, keep_punctuation):
     assert same.tolist() == [[a == b for b in levelled] for a in levelled]
 
 
+@settings(deadline=None)
 @given(st.lists(LIKELY_EQUAL, max_size=20), st.randoms())
 def test_shuffling_the_rows_shuffles_the_labels(texts, rng):
     order = list(range(len(texts)))

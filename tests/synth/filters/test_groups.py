@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pica.synth.errors import UsageError
@@ -21,6 +21,7 @@ def naive_components(n, edges):
     return label
 
 
+@settings(deadline=None)
 @given(EDGES)
 def test_union_find_names_components_by_their_smallest_member(case):
     n, edges = case
@@ -30,6 +31,7 @@ def test_union_find_names_components_by_their_smallest_member(case):
     assert joined.roots().tolist() == naive_components(n, edges)
 
 
+@settings(deadline=None)
 @given(EDGES)
 def test_union_find_does_not_care_how_the_pairs_arrive(case):
     n, edges = case
@@ -68,6 +70,7 @@ ROWS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["a", "b", "c", "\0
                           st.sampled_from([0.0, 1.0, float("nan")])), max_size=14)
 
 
+@settings(deadline=None)
 @given(ROWS, st.randoms())
 def test_labels_and_survivors_follow_the_rows_when_they_are_shuffled(rows, rng):
     ids = [f"id{i}" for i in range(len(rows))]
@@ -86,6 +89,7 @@ def test_labels_and_survivors_follow_the_rows_when_they_are_shuffled(rows, rng):
     assert survivors(order) == survivors(range(len(rows)))
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_the_survivor_is_the_one_a_plain_sort_would_choose(rows):
     ids = [f"id{i}" for i in range(len(rows))]
@@ -98,6 +102,7 @@ def test_the_survivor_is_the_one_a_plain_sort_would_choose(rows):
         assert [i for i in members if keep[i]] == [first]
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_groups_are_numbered_by_their_smallest_key(rows):
     made = groups_of(np.array([row[0] for row in rows], dtype=np.int64), content_keys(row[1] for row in rows), {})

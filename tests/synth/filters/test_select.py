@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pica.synth.errors import UsageError
@@ -22,6 +22,7 @@ def names(ids, keep):
     return {name for name, kept in zip(ids, keep, strict=True) if kept}
 
 
+@settings(deadline=None)
 @given(SCORES, st.integers(0, 14))
 def test_best_is_what_a_plain_sort_gives(scores, n):
     ids = ids_of(scores)
@@ -38,6 +39,7 @@ CATEGORIES = st.lists(st.tuples(st.sampled_from(["a", "b", "c", None]), st.sampl
 WANTED = st.dictionaries(st.sampled_from(["a", "b", "d"]), st.integers(0, 6), min_size=1)
 
 
+@settings(deadline=None)
 @given(CATEGORIES, WANTED, st.sampled_from(["report", "shrink", "fill"]), st.booleans(), st.randoms())
 def test_no_choice_depends_on_the_order_of_the_rows(rows, wanted, short, scored, rng):
     ids = ids_of(rows)
@@ -55,6 +57,7 @@ def test_no_choice_depends_on_the_order_of_the_rows(rows, wanted, short, scored,
     assert choices(order) == choices(range(len(rows)))
 
 
+@settings(deadline=None)
 @given(CATEGORIES, WANTED)
 def test_quotas_take_the_best_of_each_category_and_report_what_lacks(rows, wanted):
     ids, category, score = ids_of(rows), [row[0] for row in rows], [row[1] for row in rows]
@@ -66,6 +69,7 @@ def test_quotas_take_the_best_of_each_category_and_report_what_lacks(rows, wante
     assert {name: chosen.counts[name] + chosen.shortfalls.get(name, 0) for name in wanted} == wanted
 
 
+@settings(deadline=None)
 @given(CATEGORIES, WANTED)
 def test_fill_keeps_as_many_as_asked_for_if_the_named_categories_have_them(rows, wanted):
     chosen = quotas([row[0] for row in rows], wanted, ids=ids_of(rows), short="fill")
@@ -98,6 +102,7 @@ def test_a_shortfall_is_said():
     assert lacking.explain() == "Kept 2 of 2 candidates: the longest 5. Asked for 5; missing: all 3."
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=5), st.integers(0, 1000))
 def test_shares_that_sum_to_one_give_every_row(parts, n):
     shares = {f"c{i}": part / sum(parts) for i, part in enumerate(parts)}
@@ -111,6 +116,7 @@ def test_longest_takes_the_longest():
     assert longest([5, 9, 1, 7], 2, ids=list("abcd")).keep.tolist() == [False, True, False, True]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 30), st.integers(0, 30), st.integers())
 def test_random_only_adds_rows_as_it_grows(a, b, seed):
     ids = ids_of(range(30))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pica.synth.errors import UsageError
@@ -17,6 +17,7 @@ def naive(text, size, unit):
     return [tuple(units[i:i + size]) for i in range(len(units) - size + 1)]
 
 
+@settings(deadline=None)
 @given(TEXTS, st.integers(1, 6), st.sampled_from(["char", "word"]))
 def test_hashes_are_equal_exactly_when_the_shingles_are(texts, size, unit):
     hashes, offsets = shingle_hashes(texts, size, unit)

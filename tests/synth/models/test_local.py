@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
 import shutil
@@ -20,7 +21,8 @@ from pica.synth.models.base import Renders
 from pica.synth.models.cache import cache_dir
 from pica.synth.models.embedded import MEMBER, REQUIREMENT, gguf_path
 
-pytest.importorskip("xllamacpp", reason='llama.cpp is not installed; pip install "pica[local]"')
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("xllamacpp") is None,
+                                reason='llama.cpp is not installed; pip install "pica[local]"')
 
 PRE_QUERY = "<|im_start|>user\n"
 TEMPLATE = "{% for m in messages %}[{{ m.role }}]{{ m.content }};{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"

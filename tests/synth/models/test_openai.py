@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pica.synth.errors import BadRequest, Denied, ServerFault, Unreachable, UsageError
@@ -224,6 +224,7 @@ async def test_tokens_are_counted_by_logprobs_where_the_usage_leaves_samples_out
         assert [a.completion_tokens for a in await model.generate(request)] == [3, 1]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000), st.lists(st.integers(0, 500), min_size=1, max_size=9))
 def test_shared_tokens_are_exact_and_nearly_proportional(total: int, sizes: list[int]) -> None:
     parts = shared(total, sizes)

@@ -1,0 +1,28 @@
+"""`kill -9` at any moment costs at most the calls in flight, and never a byte of the result."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HARNESS = Path(__file__).with_name("kill_harness.py")
+IN_FLIGHT = 8
+KILLS = int(os.environ.get("PICA_KILLS", "54"))  # PICA_KILLS=200 for the long version
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_runs_end_in_the_same_bytes() -> None:
+    done = subprocess.run([sys.executable, str(HARNESS), "--kills", str(KILLS), "--seed", "7"], capture_output=True, text=True,
+                          timeout=1200, check=False, env={**os.environ, "PYTHONPATH": str(HARNESS.parents[2])})
+    assert done.returncode == 0, done.stderr
+    rounds = json.loads(done.stdout)
+    assert sum(round_["kills"] for round_ in rounds) >= KILLS
+    assert {round_["recipe"] for round_ in rounds} == {0, 1, 2}
+    assert [round_ for round_ in rounds if not round_["same"]] == []
+    assert [round_ for round_ in rounds if round_["again"] > round_["kills"] * IN_FLIGHT] == []
+    assert sum(round_["again"] for round_ in rounds) > 0, "no kill hit a call in flight: the test proves nothing"
