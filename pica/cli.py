@@ -10,10 +10,14 @@ Exit codes: 0 done, 1 failed, 2 bad usage, 3 stopped by a budget, 130 interrupte
 from __future__ import annotations
 
 import argparse
+import io
+import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 DONE, FAILED, USAGE, BUDGET, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -23,6 +27,9 @@ Command = Callable[[argparse.Namespace], int]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a console that cannot show a letter shows its number
+            stream.reconfigure(errors="backslashreplace")
     parser = _parser(words)
     options, rest = parser.parse_known_args(words)
     _collect_settings(parser, options, rest)
@@ -33,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         command: Command = options.run
-        return command(options)
+        code = command(options)
+        sys.stdout.flush()
+        return code
     except PicaError as error:
         codes: list[tuple[type[PicaError], int]] = [(UsageError, USAGE), (BudgetSpent, BUDGET), (Interrupted, INTERRUPTED)]
         _complain(str(error))
@@ -41,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted; give the same command to go on")
         return INTERRUPTED
-    except BrokenPipeError:
+    except BrokenPipeError:  # `pica ... | head`: nobody reads on, and Python's last flush must not complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except OSError as error:
         _complain(_system_problem(error))
@@ -64,18 +74,32 @@ def _system_problem(error: OSError) -> str:
     return f"{error.strerror or error}{place}"
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, with a near match where a command is unknown; exit code 2."""
+        found = re.match(r"argument COMMAND: invalid choice: '(.*?)' ", message)
+        if found:
+            known = ["run", *COMMANDS]
+            near = get_close_matches(found[1], known, n=1)
+            message = (f"unknown command {found[1]!r}{f'; did you mean {near[0]!r}?' if near else '.'} "
+                       f"Known: {', '.join(known)}")
+        _complain(f"{message}; `{self.prog} --help` explains")
+        sys.exit(USAGE)
+
+
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     from pica import __version__
 
-    parser = argparse.ArgumentParser(prog="pica", allow_abbrev=False, description=(
+    parser = _Parser(prog="pica", allow_abbrev=False, description=(
         "Makes alignment data out of language models, trains on it, measures the result, and feeds the measurement back."))
     parser.add_argument("--version", action="version", version=f"pica {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    command = next((word for word in words if not word.startswith("-")), "")
     _add_run(commands, words)
     for name, add in COMMANDS.items():
         module, what = add
         sub = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
-        if name in words[:1]:
+        if name == command:
             _mount(sub, module)
     return parser
 

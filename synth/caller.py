@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -23,14 +25,17 @@ from pica.synth.models.base import Answer, Model, ModelConfig, Request
 from pica.synth.purse import Purse, Reserved, price
 from pica.synth.window import Window
 
+BATCHED = 10_000  # calls in flight to a batch API, where waiting costs nothing
+
 Warn = Callable[[str], None]
+SAMPLING = {"temperature", "top_p", "max_tokens"}  # of a role: the model behind it is the same
 
 
 @dataclass(frozen=True)
 class Retry:
     """How often and how patiently a call is repeated. Seconds; every wait is jittered by half."""
 
-    tries: int = 8            # of one call, for faults that may pass
+    tries: int = 8            # of one call, for faults that may pass; each kind of fault counts by itself
     malformed: int = 3        # of one call, when the answer is none
     timed_out: int = 3        # of one call, each as long as the time limit
     first_contact: int = 4    # to a server that has never answered
@@ -63,28 +68,30 @@ class Called(NamedTuple):
 class Lane:
     """A model in use: its window, and whether it ever answered."""
 
-    def __init__(self, config: ModelConfig, concurrency: int) -> None:
+    def __init__(self, config: ModelConfig, concurrency: int, state: Path | None = None) -> None:
         self.config = config
-        self.model: Model = open_model(config)
+        self.model: Model = open_model(_remembering(config, state))
         limits = [limit for limit in (concurrency, self.model.slots, config.max_in_flight) if limit]
-        self.maximum = min(limits)
-        start = {"start": self.maximum} if self.model.slots else {}
+        self.maximum = min(limits) if not config.batch else config.max_in_flight or BATCHED
+        start = {"start": self.maximum} if self.model.slots or config.batch else {}
         self.window = Window(self.maximum, **start)
         self.identity = config.identity or self.model.identity
         self.answered = False
 
 
 class Caller:
-    """Asks models. `concurrency` is calls in flight at most, to each model."""
+    """Asks models. `concurrency` is calls in flight at most, to each model. `state`: a folder in which a batch API's
+    batches are remembered, so that a run that was stopped finds them again."""
 
     def __init__(self, ledger: Ledger, purse: Purse, *, concurrency: int = 256, retry: Retry | None = None,
-                 warn: Warn = lambda text: None) -> None:
+                 warn: Warn = lambda text: None, state: Path | None = None) -> None:
         self.counts = Counts()
         self.in_flight = 0
         self.stopped: Stopped | ModelError | LedgerError | None = None
         self._ledger = ledger
         self._purse = purse
         self._concurrency = concurrency
+        self._state = state
         self._retry = retry or Retry()
         self._warn = warn
         self._warned: set[str] = set()
@@ -98,8 +105,8 @@ class Caller:
         """The lane of `config`; equal configs share one, so that a model loads once and has one window."""
         lane = self._lanes.get(id(config))
         if lane is None:
-            name = config.model_dump_json()
-            lane = self._models.get(name) or Lane(config, self._concurrency)
+            name = config.model_dump_json(exclude=SAMPLING)
+            lane = self._models.get(name) or Lane(config, self._concurrency, self._state)
             self._models[name] = self._lanes[id(config)] = lane
             self._kept.append(config)
         return lane
@@ -144,12 +151,13 @@ class Caller:
 
     async def _call(self, lane: Lane, request: Request, places: list[tuple[bytes, bytes]]) -> list[Answer]:
         """Ask until there is an answer, or no hope; store what came."""
-        failures, since = 0, time.monotonic()
+        failures, since = Counter[str](), 0.0
         while True:
             try:
-                return await self._try(lane, request, places, again=failures > 0)
+                return await self._try(lane, request, places, again=bool(failures))
             except ModelError as error:
-                failures += 1
+                since = since if failures else time.monotonic()
+                failures[error.kind] += 1
                 self.counts.failed += 1
                 delay = self._delay(lane, error, failures, time.monotonic() - since)
             await asyncio.sleep(delay)
@@ -166,6 +174,7 @@ class Caller:
             self._check()
             if self._purse.capped:
                 reserved = await self._purse.reserve(lane.config, request)
+                self._check()
             started = time.monotonic()
             answers = list(await lane.model.generate(request))
             if len(answers) != request.n:
@@ -202,12 +211,12 @@ class Caller:
         lane.answered = True
         counts.models.setdefault(name, set()).add(answers[0].model)
 
-    def _delay(self, lane: Lane, error: ModelError, failures: int, waited: float) -> float:
+    def _delay(self, lane: Lane, error: ModelError, failures: Counter[str], waited: float) -> float:
         """Seconds until the next try; raises `error` when there is none."""
         if error.fatal:
             self.stop(error)
             raise error
-        hopeless = not error.retry or failures >= self._tries(lane, error)
+        hopeless = not error.retry or failures[error.kind] >= self._tries(lane, error)
         if isinstance(error, RateLimited) or (isinstance(error, Unreachable) and lane.answered):
             hopeless = waited > self._retry.patience
         if hopeless:
@@ -217,7 +226,7 @@ class Caller:
         if error.kind not in self._warned:
             self._warned.add(error.kind)
             self._warn(f"{error} (tried again; further ones are only counted)")
-        wait = min(self._retry.longest, self._retry.wait * 2 ** (failures - 1))
+        wait = min(self._retry.longest, self._retry.wait * 2 ** min(failures.total() - 1, 30))
         return max(error.retry_after or 0.0, wait * self._jitter.uniform(0.5, 1.0))
 
     def _tries(self, lane: Lane, error: ModelError) -> int:
@@ -239,6 +248,14 @@ class Caller:
         """Close all models."""
         for lane in self._models.values():
             await lane.model.close()
+
+
+def _remembering(config: ModelConfig, state: Path | None) -> ModelConfig:
+    """The config with a place for the batches that are under way, if it has batches and names none."""
+    if not config.batch or state is None or "batch_state" in config.extra:
+        return config
+    name = blake2b(config.name.encode(), digest_size=6).hexdigest()
+    return config.model_copy(update={"extra": {**config.extra, "batch_state": str(state / f"batches-{name}.jsonl")}})
 
 
 def _derived(seed: int | None, sample: int) -> int | None:

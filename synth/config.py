@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -17,14 +19,17 @@ from pica.synth.models.base import ModelConfig
 
 C = TypeVar("C", bound=BaseModel)
 
+LONGEST_SHOWN = 200  # characters of a bad value in a message
+
 #: settings that change how a run goes, never what it makes
 VOLATILE = ("concurrency", "budget", "ledger", "durability", "max_candidates")
 VOLATILE_OF_MODELS = ("max_in_flight", "timeout", "api_key_env", "price_prompt", "price_completion", "batch")
 
 
 class RunConfig(BaseModel):
-    """What every recipe's config shares. `summary` says what the recipe makes. `roles` maps a role that may be left out to the one that stands in; `steps`
-    maps a sampling step to the role whose `temperature`, `top_p` and `max_tokens` it takes over."""
+    """What every recipe's config shares. `summary` says what the recipe makes. `roles` maps a role that may be left out
+    to the one that stands in; `steps` maps a sampling step to the role whose `temperature`, `top_p` and `max_tokens` it
+    takes over."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
     summary: ClassVar[str] = ""
@@ -49,13 +54,16 @@ class RunConfig(BaseModel):
             return values
         filled = {name: _over_default(cls, name, value) for name, value in cls.expand(dict(values)).items()}
         for role, substitute in cls.roles.items():
-            if filled.get(role) is None:
-                filled[role] = filled.get(substitute, cls.model_fields["teacher"].default)
+            stands_in = filled.get(substitute, cls.model_fields["teacher"].default)
+            given = filled.get(role)
+            if given is None:
+                filled[role] = stands_in
+            elif isinstance(given, Mapping) and "name" not in given:  # responder.temperature=0.5
+                filled[role] = {**_as_dict(stands_in), **given}
         for step, role in cls.steps.items():
-            given = values.get(step) if isinstance(values.get(step), Mapping) else {}
-            own = _sampling_of(filled.get(role))
-            more = {name: value for name, value in own.items() if name not in (given or {})}
-            if more:
+            given = values.get(step, {})
+            if isinstance(given, Mapping):
+                more = {name: value for name, value in _sampling_of(filled.get(role)).items() if name not in given}
                 filled[step] = {**_as_dict(filled.get(step, cls.model_fields[step].default)), **more}
         return filled
 
@@ -80,7 +88,7 @@ class RunConfig(BaseModel):
 
 
 def _as_dict(value: Any) -> dict[str, Any]:
-    return value.model_dump() if isinstance(value, BaseModel) else dict(value or {})
+    return value.model_dump() if isinstance(value, BaseModel) else dict(value) if isinstance(value, Mapping) else {}
 
 
 def _nested(annotation: Any) -> type[BaseModel] | None:
@@ -108,7 +116,7 @@ def _over_default(cls: type[BaseModel], name: str, value: Any) -> Any:
 
 
 def _sampling_of(role: Any) -> dict[str, Any]:
-    values = _as_dict(role) if isinstance(role, Mapping | BaseModel) else {}
+    values = _as_dict(role)
     return {name: values[name] for name in ("temperature", "top_p", "max_tokens") if values.get(name) is not None}
 
 
@@ -125,7 +133,7 @@ def load_config(cls: type[C], *, file: Path | None = None, words: Sequence[str] 
     values = _read(file) if file else {}
     for word in words:
         key, equals, text = word.partition("=")
-        if not equals:
+        if not equals or not all(key.split(".")):
             raise UsageError(f"{word!r} is no setting; write key=value, such as n=100 (see --help for every key)")
         _set(values, key.split("."), _value(text), word)
     return parse_config(cls, values)
@@ -135,17 +143,24 @@ def parse_config(cls: type[C], values: dict[str, Any]) -> C:
     """A config of class `cls` from plain values. Raises `UsageError` naming every bad one."""
     _check_keys(cls, values)
     try:
+        json.dumps(values, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"a setting holds {error.object[error.start:error.end]!r}, which is no valid Unicode; write it as "
+                         "UTF-8") from None
+    try:
         return cls.model_validate(values)
     except ValidationError as error:
-        raise UsageError("; ".join(_problem(problem) for problem in error.errors())) from None
+        problems = error.errors()
+        own = [problem for problem in problems if problem["loc"][:1] in {(), *((name,) for name in values)}]
+        raise UsageError("; ".join(_problem(problem) for problem in own or problems)) from None
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506  # a safe loader
     except OSError as error:
         raise UsageError(f"cannot read config {file}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise UsageError(f"config {file} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict | None):
         raise UsageError(f"config {file} holds a {type(values).__name__}; write `key: value` lines")
@@ -154,15 +169,28 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _value(text: str) -> Any:
     try:
-        value = yaml.safe_load(text) if text else ""
-    except yaml.YAMLError:
+        value = yaml.load(text, _Loader) if text else ""  # noqa: S506  # a safe loader
+    except (yaml.YAMLError, ValueError):  # a number of thousands of digits
         return text
-    if isinstance(value, str):
-        try:
-            return float(value) if value[:1].isdigit() and "e" in value.lower() else text  # YAML wants 1.0e-6, people write 1e-6
-        except ValueError:
-            return text
-    return value
+    if value is None:
+        return value if text in {"null", "~"} else text  # `# c` is no comment here
+    return text if isinstance(value, str) and text[:1] not in "'\"" else value
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's plain values: `no` and `on` are words, `12:30` and dates too, `010` is ten, `1e-6` is a number."""
+
+    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"(?:~|null|Null|NULL|)\Z"), ["~", "n", "N", ""])
+_Loader.add_implicit_resolver("tag:pica,2025:int", re.compile(r"[-+]?[0-9][0-9_]*\Z"), list("-+0123456789"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(
+    r"(?:[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"),
+    list("-+.0123456789"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile(r"<<\Z"), ["<"])
+_Loader.add_constructor("tag:pica,2025:int", lambda loader, node: int(loader.construct_scalar(node)))
 
 
 def _set(values: dict[str, Any], path: list[str], value: Any, word: str) -> None:
@@ -200,6 +228,8 @@ def _problem(problem: Any) -> str:
     text = problem["msg"][0].lower() + problem["msg"][1:]
     given = problem.get("input")
     shown = "" if isinstance(given, dict | BaseModel) else f"={given!r}"
+    if len(shown) > LONGEST_SHOWN:
+        shown = f"{shown[:LONGEST_SHOWN]}..."
     return f"{place}{shown}: {text.removeprefix('value error, ')}" if place else text.removeprefix("value error, ")
 
 
@@ -212,7 +242,7 @@ def fields(cls: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, s
             yield prefix + name, type_name(field.annotation), yaml_value(default), description
         elif kind is ModelConfig:
             substitute = getattr(cls, "roles", {}).get(name)
-            shown = default.name if isinstance(default, ModelConfig) else f"the {substitute}" if substitute else "none"
+            shown = default.name if isinstance(default, ModelConfig) else f"the {substitute}" if substitute else "null"
             yield prefix + name, "model", shown, description
         else:
             yield prefix + name, kind.__name__, "", description
@@ -240,7 +270,7 @@ def type_name(annotation: Any) -> str:
 def yaml_value(value: Any) -> str:
     """A value as one writes it after `key=`."""
     if value is None:
-        return "none"
+        return "null"
     if isinstance(value, BaseModel):
         value = value.model_dump()
     value = list(value) if isinstance(value, tuple) else value

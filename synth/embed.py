@@ -54,7 +54,7 @@ def open_embedder(name: str, *, device: str | None = None) -> Embedder:
         return TransformersEmbedder(name, target, device=device)
     if kind == "hf" or target or name not in _OPENERS:
         near = get_close_matches(name, _OPENERS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise UsageError(f"unknown embedder {name!r}{hint} Known: {', '.join(_OPENERS)}, hf/ID-OR-PATH")
     return _OPENERS[name](device)
 

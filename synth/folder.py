@@ -16,8 +16,10 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import orjson
 
@@ -38,6 +40,7 @@ class DatasetFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.id = ""  # the folder's own, wherever it is moved to; known after `claim`
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._work = path / ".work"
@@ -53,15 +56,22 @@ class DatasetFolder:
     def claim(self, recipe: str, config: dict[str, Any], *, update: bool = False) -> None:
         """Make this the folder of `recipe` with `config`; if it already is another's, say how they differ."""
         wanted = {"recipe": recipe, "config": config}
-        found = self.read("config.json")
+        read = self.read("config.json")
+        found = {key: read[key] for key in wanted if key in read} if isinstance(read, dict) else read
+        self.id = str(read.get("id", "")) if isinstance(read, dict) else ""
         if found is not None and found != wanted:
             if not update:
                 raise FolderError(f"{self.path} holds another config: {'; '.join(differences(found, wanted))}. Give another "
                                   "--out, or --update to make this folder again with the new config (answers that "
                                   "still fit are kept)")
             self.discard()
-        if found != wanted:
-            self.write_json("config.json", wanted)
+        if found != wanted or not self.id:
+            self.id = self.id or uuid4().hex
+            self.write_json("config.json", {"id": self.id, **wanted})
+
+    def disclaim(self) -> None:
+        """Let the folder be any config's again: nothing was made in it."""
+        (self.path / "config.json").unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Remove what was made (never the ledger)."""
@@ -81,13 +91,13 @@ class DatasetFolder:
                               "the answers are in the ledger") from None
 
     def complete(self) -> dict[str, Any] | None:
-        """The manifest, if the folder is complete and its files are as they were written; else None."""
-        manifest: dict[str, Any] | None = self.read("manifest.json")
-        if manifest is None:
+        """The manifest, if the folder is complete and its rows' files are as long as they were written; else None."""
+        manifest = self.read("manifest.json")
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
             return None
         for name, size in manifest["files"].items():
-            path = self.path / name
-            if not path.is_file() or path.stat().st_size != size:
+            path = self.path / name  # the card is there to be edited
+            if not path.is_file() or (path.suffix == ".parquet" and path.stat().st_size != size):
                 return None
         return manifest
 
@@ -169,9 +179,32 @@ class _Shards:
 
         self._close()
         for lines, path in zip(self.files, paths, strict=True):
-            write_parquet(read_json(str(lines), schema, batch_size=ROWS_PER_GROUP), str(path), compression="zstd(3)",
-                          max_row_group_size=ROWS_PER_GROUP, created_by="pica", skip_arrow_metadata=True)
+            with lines.open("rb") as source, _Sink(path) as sink:
+                write_parquet(read_json(source, schema, batch_size=ROWS_PER_GROUP), sink, compression="zstd(3)",
+                              max_row_group_size=ROWS_PER_GROUP, created_by="pica", skip_arrow_metadata=True)
+                sink.check()
             lines.unlink()
+
+
+class _Sink(FileIO):
+    """A file whose first error is kept for `check`: the Parquet writer would panic on it, on a full disk."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "wb")
+        self._error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        try:
+            while view and self._error is None:
+                view = view[super().write(view):]
+        except OSError as error:
+            self._error = error
+        return len(data)
+
+    def check(self) -> None:
+        if self._error is not None:
+            raise self._error
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:

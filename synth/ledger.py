@@ -124,7 +124,7 @@ class Ledger:
         self._thread.start()
 
     def get(self, key: bytes) -> Answer | None:
-        """The stored answer, or None. About 10 microseconds."""
+        """The stored answer, or None. About 30 microseconds of CPU for an answer of a kilobyte, 10 for none."""
         try:
             row = self._find.execute(_FIND, (key,)).fetchone()
             if row is None:

@@ -25,14 +25,14 @@ SHORTEST = 0.02      # seconds that any part of a stretch is taken to last at le
 BLUR = 0.01          # seconds by which calls may arrive out of step: makes what short parts prove less
 PAUSE = 1.0          # seconds, doubled while nothing is accepted, when a refusal names no time
 PAUSES = 6           # such doublings at most
-MARGIN = 0.99        # of the learnt rate: clocks differ
+MARGIN = 0.97        # of an estimate from the first stretch alone
 SAVED = 0.95          # of what the bucket is thought to have saved up is used
 CATCH_UP = 0.3       # by which the pace is exceeded while that is used
 FALL = 0.7           # of a learnt pace is kept at least: what short stretches prove is often far too low
 KEPT = 0.95          # of the pace is kept when only that excess was refused
 TRUST = 0.3         # of the way from the rate that is proven to the pace that was refused after it was held
 SETTLE = 1.0         # seconds after that excess in which a refusal is still put down to it
-HOLD = 10.0          # seconds without a refusal until the pace climbs again
+HOLD = 8.0           # seconds without a refusal until the pace climbs again
 CLIMB = 0.01         # growth (as a logarithm) a second at first
 DOUBLING = 2.0       # seconds in which that growth doubles
 FASTEST = 1.0        # growth a second at most
@@ -183,11 +183,12 @@ class Pace:
             if seconds < pause:
                 self._resume(rate, 0.0, log((seconds + pause) / seconds) / 2, probing=True)
                 return
+            rate *= MARGIN
         else:
             rate = max(proven(stretch, self._first), self._least)
             if stretch.stop - stretch.since > HOLD:
                 rate += max(0.0, self._learnt - rate) * TRUST
-        rate = max(MARGIN * rate, 1 / max(pause, PAUSE))
+        rate = max(rate, 1 / max(pause, PAUSE))
         self._resume(rate, SAVED * min(store(self._first, rate), rate * pause), CLIMB, probing=False)
 
     def _resume(self, rate: float, owed: float, climb: float, *, probing: bool) -> None:

@@ -54,12 +54,16 @@ class Purse:
         self._changed: asyncio.Event = asyncio.Event()
         self.capped = (budget.calls, budget.tokens, budget.cost) != (None, None, None)
 
-    async def reserve(self, config: ModelConfig, request: Request) -> Reserved:
-        """Set aside what the call may use; waits for calls in flight where that decides. Raises `BudgetSpent`."""
-        prompt, completion = token_bound(request)
+    def check(self, config: ModelConfig) -> None:
+        """Raise `UsageError` where the cost is capped and this model's prices are not stated."""
         if self.budget.cost is not None and (config.price_prompt is None or config.price_completion is None):
             raise UsageError(f"budget.cost={self.budget.cost} needs the prices of {config.name}: give its role "
                              "price_prompt and price_completion (US dollars per million tokens)")
+
+    async def reserve(self, config: ModelConfig, request: Request) -> Reserved:
+        """Set aside what the call may use; waits for calls in flight where that decides. Raises `BudgetSpent`."""
+        self.check(config)
+        prompt, completion = token_bound(request)
         wanted = Reserved(request.n, prompt + completion, price(config, prompt, completion))
         while lacking := self._lacking(wanted):
             if not self._in_flight:

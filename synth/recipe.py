@@ -116,20 +116,24 @@ async def make(recipe: Recipe[Any], out: Path, *, update: bool = False, retry: b
         if not retry and (manifest := folder.complete()) is not None:
             return Outcome(out, manifest, fresh=False)
         (out / "manifest.json").unlink(missing_ok=True)
-        ledger = Ledger(Path(config.ledger) if config.ledger else out / "ledger.sqlite", owner=str(out.resolve()),
+        ledger = Ledger(Path(config.ledger) if config.ledger else out / "ledger.sqlite", owner=folder.id,
                         durability=config.durability)
         try:
             run = Run(ledger, name=recipe.name, seed=config.seed, concurrency=config.concurrency, budget=config.budget,
-                      warn=progress.say)
+                      warn=progress.say, state=out)
             spool = Spool(folder.work("rows.ndjson"))
             try:
                 table = await _table(recipe, run, spool, progress)
+                progress.say("writing the dataset")
+                manifest = _write(recipe, folder, table, run, ledger, time.monotonic() - started)
+            except BaseException:
+                if not (run.purse.calls or run.caller.counts.made or run.caller.counts.cached):
+                    folder.disclaim()  # a mistyped model must not stand in the way of the right one
+                raise
             finally:
                 progress.unwatch()
                 await run.caller.close()
-            progress.say("writing the dataset")
-            manifest = _write(recipe, folder, table, run, ledger, time.monotonic() - started)
-            spool.close()
+                spool.close()
         finally:
             ledger.close()
     finally:
@@ -149,7 +153,7 @@ async def _table(recipe: Recipe[Any], run: Run, spool: Spool, progress: Progress
         table = Table(spool, spool.prefix(want))
         made = len(table)
         recipe.finish(table, progress)
-        if len(table) >= n or len(spool) >= limit:
+        if len(table) >= n or table.candidates >= limit:  # never len(spool): it depends on the order of answers
             break
         want = max(want + 1, want + ceil((n - len(table)) * made / max(len(table), 1)))
     table.keep([place < n for place in range(len(table))], "beyond the number asked for")

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from struct import error as StructError  # noqa: N812
+from struct import error as StructError
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -48,7 +48,7 @@ class Record(NamedTuple):
 
     @classmethod
     def of(cls, columns: Sequence[Any]) -> Record | None:
-        """The call with these columns (those of the table but for `id` and `dictionary`), or None if it cannot be one."""
+        """The call with these columns (the table's but for `id` and `dictionary`), or None if it cannot be one."""
         key, answer, request, owner, model, *numbers, seal = columns
         if not all(isinstance(blob, bytes) for blob in (key, answer, request)):
             return None

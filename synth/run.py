@@ -8,12 +8,15 @@ resuming: every call that was answered comes from the ledger.
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -128,16 +131,18 @@ class Run:
 
     def __init__(self, ledger: Ledger, *, name: str, seed: int = 0, concurrency: int = 256,
                  budget: Budget | None = None, retry: Retry | None = None, failures: Failures | None = None,
-                 warn: Warn = lambda text: None) -> None:
+                 warn: Warn = lambda text: None, state: Path | None = None) -> None:
         self.name = name
         self.purse = Purse(budget or Budget(), ledger.spent())
-        self.caller = Caller(ledger, self.purse, concurrency=concurrency, retry=retry, warn=warn)
+        self.caller = Caller(ledger, self.purse, concurrency=concurrency, retry=retry, warn=warn,
+                             state=state)
         self.active = 0
         self._seed = seed
         self._failures = failures or Failures()
         self._first_failure = ""
         self._crash: BaseException | None = None
         self._changed = asyncio.Event()
+        self._started = time.monotonic()
 
     def seed(self, index: int) -> int:
         """The seed of row `index`."""
@@ -155,9 +160,15 @@ class Run:
         workers = min(limit - len(spool), 2 * widest + 8)
         if workers <= 0 or spool.accepted >= want:
             return
-        with self._signals(), self._deadline():
+        for model in models:
+            self.purse.check(model)
+        with self._signals(), self._deadline(), _rare_collections():
             tasks = [asyncio.ensure_future(self._work(make, spool, want, limit)) for _ in range(workers)]
-            await self._supervise(tasks)
+            try:
+                await self._supervise(tasks)
+            finally:
+                for task in tasks:  # still there only when the run itself was cancelled
+                    task.cancel()
         if self._crash is not None:
             raise self._crash
         if self.caller.stopped is not None:
@@ -224,7 +235,7 @@ class Run:
         except Exception as error:
             error.add_note(f"while making row {index}")
             self._crash = self._crash or error
-            self._changed.set()
+            self.interrupt("stopped by an error")
 
     def _judge(self, spool: Spool) -> None:
         """Stop when nearly everything fails."""
@@ -277,11 +288,25 @@ class Run:
                                          "to go on"))
             self._changed.set()
 
-        handle = asyncio.get_running_loop().call_later(seconds, stop)
+        left = self._started + seconds - time.monotonic()
+        handle = asyncio.get_running_loop().call_later(max(left, 0.0), stop)
         try:
             yield
         finally:
             handle.cancel()
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Collect cyclic garbage rarely: calls make little of it, and each collection walks every call in flight."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(50_000, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def _rejected(draft: Draft, reason: str, detail: str) -> bytes:

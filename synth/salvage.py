@@ -23,8 +23,9 @@ from pica.synth.models.base import Answer
 from pica.synth.pages import Pages, layouts, log_path, promised
 from pica.synth.remains import PageReader, Record, Tally, best_layout
 
-_EVERY_CALL = """SELECT id, key, answer, request, owner, model, prompt_tokens, completion_tokens, cost, seconds, at, seal
-                 FROM calls NOT INDEXED ORDER BY id"""
+_EVERY_CALL = """
+SELECT id, key, answer, request, owner, model, prompt_tokens, completion_tokens, cost, seconds, at, seal
+FROM calls NOT INDEXED ORDER BY id"""
 _GROUP = 1000  # calls written in a transaction
 
 
@@ -32,11 +33,13 @@ _GROUP = 1000  # calls written in a transaction
 class Check:
     """What is left of the ledger at `path`.
 
-    `calls` are intact (of `unsealed` ones request and answer, not the books: owner, model's name, cost, times, which a
-    salvaged ledger has as empty and zero). `damaged` are there with a wrong checksum (`undecodable` of them because the dictionary that
-    they were compressed with is lost). `missing` are those that the index of keys or a gap in the numbering still
-    shows, so it is at least that many. `unreadable` of its `pages` belong to nothing that could be read, `cut` pages
-    are missing at the end. `log_damaged`: SQLite leaves acknowledged frames of the write-ahead log aside.
+    `calls` are intact (of `unsealed` ones only request and answer, not the books: owner, model's name, cost and times,
+    which a salvaged ledger has as empty and zero). `damaged` are there with a wrong checksum (`undecodable` of them
+    because the dictionary that they were compressed with is lost). `missing` are those that the index of keys or a gap
+    in the numbering still shows: fewer than were lost where the end of the file is, a few more where numbers are
+    damaged too. `unreadable` of its `pages` belong to nothing that could
+    be read, `cut` pages are missing at the end. `log_damaged`: SQLite leaves acknowledged frames of the write-ahead log
+    aside.
     `verdict` is SQLite's own (`ok`, or its complaint). `saved_to` is the salvaged ledger, if one was written.
     """
 
@@ -80,7 +83,7 @@ class Check:
             lost = f" ({self.undecodable} because their dictionary is lost)" if self.undecodable else ""
             lines.append(f"calls damaged: {self.damaged}{lost}")
         if self.missing:
-            lines.append(f"calls missing: {self.missing} at least")
+            lines.append(f"calls missing: about {self.missing}")
         if self.unreadable or self.cut:
             lines.append(f"pages unreadable: {self.unreadable} of {self.pages}, cut off at the end: {self.cut}")
         if self.log_damaged:

@@ -19,6 +19,7 @@ import msgspec
 from pica.synth.errors import FolderError, UsageError
 from pica.synth.ledger import Call, read_calls
 from pica.synth.models.base import Sampling
+from pica.synth.parquet import batches
 from pica.synth.visible import visible, visible_line
 
 LONGEST = 2000  # characters of a text that are shown unless all are asked for
@@ -115,12 +116,12 @@ def _find(folder: Path, row_id: str) -> tuple[Path, dict[str, Any]]:
         raise FolderError(f"no dataset in {folder}: it has neither data/*.parquet nor rejected/*.parquet; give the "
                           "folder that a finished run wrote")
     for file in files:
-        for batch in _batches(file):
-            for place, found in enumerate(_ids(batch)):
+        for batch in batches(file):
+            for place, found in enumerate(_ids(file, batch)):
                 if found == row_id:
                     one = batch.slice(place, 1)
                     return file, {name: one[name].to_pylist()[0] for name in one.schema.names}
-    near = nlargest(100, (found for file in files for batch in _batches(file) for found in _ids(batch)),
+    near = nlargest(100, (found for file in files for batch in batches(file) for found in _ids(file, batch)),
                     key=lambda found: _shared(found, row_id))
     close = get_close_matches(row_id, near, n=3, cutoff=0) or ["none: the dataset is empty"]
     raise UsageError(f"no row {row_id!r} in {folder}; near ones: {', '.join(map(visible_line, close))}")
@@ -132,23 +133,10 @@ def _shared(one: str, other: str) -> int:
                 min(len(one), len(other)))
 
 
-def _ids(batch: Any) -> list[str]:
+def _ids(file: Path, batch: Any) -> list[str]:
+    if "id" not in batch.schema.names:
+        raise FolderError(f"{file} has no column `id`; only datasets that Pica made can be traced")
     return [str(value) for value in batch["id"].to_pylist()]
-
-
-def _batches(file: Path) -> Iterator[Any]:
-    from arro3.io import read_parquet
-
-    try:
-        reader = read_parquet(str(file))
-        if "id" not in reader.schema.names:
-            raise FolderError(f"{file} has no column `id`; only datasets that Pica made can be traced")
-        yield from reader
-    except FolderError:
-        raise
-    except Exception as error:  # arro3 raises plain Exceptions
-        raise FolderError(f"{file} cannot be read ({' '.join(str(error).split())}); remove it and give the command "
-                          "that made it again: the answers are in the ledger") from None
 
 
 def _ledger(folder: Path) -> Path:

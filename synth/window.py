@@ -70,6 +70,7 @@ class Window:
         self._pace = Pace()
         self._epoch = 0
         self._limit = inf
+        self._settled = inf
         self._rest = REST
         self._rest_until = -inf
         self._least = 1.0
@@ -135,9 +136,9 @@ class Window:
         self._company = min(self._company, ticket.company - 1)
         if ticket.full and not self._shrunk:
             self._shrunk = True
-            self._settle(self.size, now)
-        if self._shrunk:
-            self.size = self._limit = max(self._least, min(self.size, self._company))
+            self._settle(max(self._least, min(self.size, self._company)), now)
+        elif self._shrunk:
+            self.size = self._limit = self._settled = max(self._least, min(self.size, self._company))
 
     def _faulted(self, ticket: Ticket, now: float, retry_after: float | None) -> None:
         if ticket.epoch != self._epoch:
@@ -151,7 +152,7 @@ class Window:
         self._faults += 1
         usual = self._noise * calls
         if self._faults >= FEWEST and self._faults > usual + SURE * sqrt(usual):
-            self._overloaded(now, self._faults / max(self._faults, calls - self.in_flight), retry_after)
+            self._overloaded(now, self._faults / max(self._faults, calls - self.in_flight / 2), retry_after)
 
     def _overloaded(self, now: float, share: float, retry_after: float | None) -> None:
         self._epoch += 1
@@ -170,10 +171,10 @@ class Window:
 
     def _settle(self, size: float, now: float) -> None:
         """Rest at this size."""
-        again = abs(size - self._limit) <= SAME * size
+        again = abs(size - self._settled) <= SAME * size
         self._rest = min(2 * self._rest, LONGEST) if again else REST
         self._rest_until = now + self._rest
-        self.size = self._limit = size
+        self.size = self._limit = self._settled = size
 
     def _admit(self, now: float) -> bool:
         if self.in_flight >= int(self.size) or not self._pace.take(now):

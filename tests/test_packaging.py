@@ -107,11 +107,15 @@ def hostile(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("command", [["pica"], ["python", "-m", "pica"]], ids=" ".join)
-@pytest.mark.parametrize("arguments", [["--help"], ["recipes"], ["run", "magpie", "--help"]], ids=" ".join)
-def test_the_command_works_among_strangers(
-    installed: Path, hostile: Path, command: list[str], arguments: list[str]
-) -> None:
-    assert "magpie" in run(installed / command[0], *command[1:], *arguments, cwd=hostile).lower()
+def test_the_command_works_among_strangers(installed: Path, hostile: Path, command: list[str]) -> None:
+    def pica(*arguments: str) -> str:
+        return run(installed / command[0], *command[1:], *arguments, cwd=hostile)
+
+    assert "recipes" in pica("--help")
+    assert "magpie" in pica("recipes")
+    made = pica("run", "magpie", "n=2", "teacher=fake/magpie", "tags=[]", "duplicates.embedder=none", "--out", "made")
+    assert "2 rows" in made
+    assert (hostile / "made" / "report.html").is_file()
 
 
 def test_what_runs_is_what_was_installed(installed: Path, hostile: Path) -> None:

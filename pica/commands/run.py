@@ -59,7 +59,11 @@ def _make(recipe: Any, options: argparse.Namespace) -> int:
 
 
 def _plan(recipe: Any, *, as_json: bool) -> int:
+    from pica.synth.models import open_model
+
     plan = recipe.plan()
+    for step in plan.steps:
+        open_model(step.model)  # an unknown one is an error; nothing is loaded or asked
     print(json.dumps(plan.to_json()) if as_json else plan.text())
     return 0
 

@@ -17,15 +17,19 @@ def main(options: argparse.Namespace) -> int:
     import json
     import webbrowser
 
-    from pica.synth.errors import UsageError
+    from pica.synth.errors import FolderError, UsageError
 
     report, manifest = options.folder / "report.html", options.folder / "manifest.json"
     if not report.is_file():
         raise UsageError(f"{options.folder} has no report.html; `pica run` writes one when its rows are made")
     if manifest.is_file():
-        facts = json.loads(manifest.read_text(encoding="utf-8"))
-        rows = facts["rows"]
-        print(f"{facts['recipe']}: {rows['out']:,} rows of {rows['in']:,} made")
+        try:
+            facts = json.loads(manifest.read_text(encoding="utf-8"))
+            rows = facts["rows"]
+            print(f"{facts['recipe']}: {rows['out']:,} rows of {rows['in']:,} made")
+        except (ValueError, KeyError, TypeError):
+            raise FolderError(f"{manifest} is damaged; remove it and give the command that made the folder again: the "
+                              "answers are in the ledger") from None
         for reason, number in rows["rejected"].items():
             print(f"  rejected {number:,}: {reason}")
     else:

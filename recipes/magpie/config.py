@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import blake2b
+from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -161,7 +163,7 @@ class MagpieConfig(RunConfig):
             own = values.get(part)
             if part in preset and (own is None or isinstance(own, Mapping)):
                 values[part] = {**preset[part], **(own or {})}
-        if "reward" in preset and isinstance(values.get("filters"), Mapping):
+        if "reward" in preset and isinstance(values.get("filters"), Mapping) and "min_reward" not in values["filters"]:
             values["filters"] = {"min_reward": _preset_reward(values, preset["reward"]), **values["filters"]}
         return values
 
@@ -181,9 +183,25 @@ class MagpieConfig(RunConfig):
         for control, names in (("topic", self.topics), ("persona", self.personas)):
             if (self.control == control) != bool(names):
                 raise ValueError(f"{control}s goes with control={control}: give both or none")
+        planned = sum(rows if isinstance(rows, int) else rows * self.n for rows in self.select.quotas.values())
+        if self.select.quotas and (abs(planned - self.n) > 0.5 or min(self.select.quotas.values()) < 0):
+            raise ValueError(f"select.quotas come to {planned:g} of n={self.n} rows; give rows that add up to n, or shares "
+                             "that add up to 1.0")
         if self.preferences.k and self.turns > 1:
             raise ValueError("preferences.k and turns>1 do not go together; make pairs with turns=1")
         return self
+
+    @property
+    def candidate_limit(self) -> int:
+        """Rows that may be begun: more where they are selected from a larger pool."""
+        return self.max_candidates or 20 * ceil(self.n * self.select.pool) + 100
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide what is made, with the contents of the files that they name."""
+        named = [*(given for given in (self.topics, self.personas) if isinstance(given, str)), *self.decontaminate,
+                 *([self.template] if self.template.endswith(".jinja") else [])]
+        files = {name: blake2b(Path(name).read_bytes(), digest_size=8).hexdigest() for name in named if Path(name).is_file()}
+        return {**super().identity(), **({"files": files} if files else {})}
 
     def subjects(self) -> list[str]:
         """The topics or personas to go through, read from their file where one is named."""
@@ -191,9 +209,10 @@ class MagpieConfig(RunConfig):
         if not isinstance(given, str):
             return given
         try:
-            lines = [line.strip() for line in Path(given).read_text(encoding="utf-8").splitlines()]
-        except OSError as error:
-            raise UsageError(f"{self.control}s={given!r}: {error.strerror}; give a list or a text file with one a line") from None
+            lines = [line.strip() for line in Path(given).read_text(encoding="utf-8-sig").split("\n")]
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise UsageError(f"{self.control}s={given!r}: {why}; give a list or a text file with one a line") from None
         if not any(lines):
             raise UsageError(f"{self.control}s={given!r} is empty; write one a line")
         return [line for line in lines if line]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from math import nan
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pica.recipes.magpie.config import DIFFICULTIES, QUALITIES, MagpieConfig
+from pica.synth.embed import Embedder
 from pica.synth.errors import UsageError
 from pica.synth.filters import select
 from pica.synth.filters.groups import Groups, keep_one
@@ -18,14 +20,40 @@ from pica.synth.progress import Progress
 from pica.synth.table import Table
 
 
-def finish(config: MagpieConfig, table: Table, progress: Progress) -> None:
+@dataclass(frozen=True)
+class Tools:
+    """What `finish` needs besides the rows: evaluation prompts by file, and an embedder where distances are wanted."""
+
+    evaluations: dict[str, list[str]]
+    embedder: Embedder | None
+
+
+def tools(config: MagpieConfig) -> Tools:
+    """Files, packages and weights, so that a missing one shows before the first call. Raises `UsageError`."""
+    evaluations = {name: _prompts(Path(name)) for name in config.decontaminate}
+    if "language" in config.tags:
+        from pica.synth.filters.language import detect
+
+        detect([])
+    if config.duplicates.minhash:
+        from pica.synth.filters.minhash import near_duplicates
+
+        near_duplicates([""], threshold=config.duplicates.minhash)
+    if config.duplicates.embedder == "none":
+        return Tools(evaluations, None)
+    from pica.synth.embed import open_embedder
+
+    return Tools(evaluations, open_embedder(config.duplicates.embedder))
+
+
+def finish(config: MagpieConfig, table: Table, tools: Tools, progress: Progress) -> None:
     """Everything, in the order: language, contamination, filters, exact copies, near copies, distances, selection."""
     if "language" in config.tags:
         _languages(config, table)
     if config.decontaminate:
-        _decontaminate(config, table)
+        _decontaminate(tools, table)
     _filter(config, table)
-    _drop_copies(config, table, progress)
+    _drop_copies(config, table, tools, progress)
     _select(config, table)
     if config.test_share:
         table.split([_split(name, config.test_share) for name in table.column("id")])
@@ -41,10 +69,10 @@ def _languages(config: MagpieConfig, table: Table) -> None:
         table.keep([code in wanted for code in codes], "language not wanted", [f"language {code}" for code in codes])
 
 
-def _decontaminate(config: MagpieConfig, table: Table) -> None:
+def _decontaminate(tools: Tools, table: Table) -> None:
     from pica.synth.filters.decontaminate import EvalIndex
 
-    index = EvalIndex({Path(name).name: _prompts(Path(name)) for name in config.decontaminate})
+    index = EvalIndex(tools.evaluations)
     found = index.overlaps(table.column("instruction"))
     table.keep([overlap is None for overlap in found], "holds an evaluation prompt",
                [overlap.explain() if overlap else "" for overlap in found])
@@ -55,15 +83,20 @@ def _prompts(path: Path) -> list[str]:
     import orjson
 
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except OSError as error:
-        raise UsageError(f"decontaminate: cannot read {path}: {error.strerror}") from None
+        lines = [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise UsageError(f"decontaminate: cannot read {path}: {why}; give text files, one prompt a line, or .jsonl") from None
     if path.suffix != ".jsonl":
         return lines
     prompts = []
     for number, line in enumerate(lines, 1):
-        row = orjson.loads(line)
-        text = next((row[key] for key in ("prompt", "instruction", "question") if isinstance(row.get(key), str)), None)
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise UsageError(f"{path} line {number} is not JSON: {error}") from None
+        keys = ("prompt", "instruction", "question") if isinstance(row, dict) else ()
+        text = next((row[key] for key in keys if isinstance(row.get(key), str)), None)
         if text is None:
             raise UsageError(f"{path} line {number} has no text under prompt, instruction or question")
         prompts.append(text)
@@ -99,7 +132,7 @@ def _above(table: Table, column: str, threshold: float) -> None:
                [f"{column} {value:g}" for value in values])
 
 
-def _drop_copies(config: MagpieConfig, table: Table, progress: Progress) -> None:
+def _drop_copies(config: MagpieConfig, table: Table, tools: Tools, progress: Progress) -> None:
     duplicates = config.duplicates
     if duplicates.exact and len(table):
         from pica.synth.filters.exact import exact_groups
@@ -109,18 +142,16 @@ def _drop_copies(config: MagpieConfig, table: Table, progress: Progress) -> None
         from pica.synth.filters.minhash import near_duplicates
 
         _keep_one(table, near_duplicates(table.column("instruction"), threshold=duplicates.minhash), "near copy (MinHash)")
-    if duplicates.embedder != "none" and len(table) > 1:
-        _distances(config, table, progress)
+    if tools.embedder is not None and len(table) > 1:
+        _distances(config, table, tools.embedder, progress)
 
 
-def _distances(config: MagpieConfig, table: Table, progress: Progress) -> None:
-    from pica.synth.embed import open_embedder
+def _distances(config: MagpieConfig, table: Table, embedder: Embedder, progress: Progress) -> None:
     from pica.synth.filters.groups import content_keys
     from pica.synth.filters.neighbours import neighbours
 
     instructions, ids = table.columns("instruction", "id")
     progress.say(f"measuring distances of {len(ids):,} instructions with {config.duplicates.embedder}")
-    embedder = open_embedder(config.duplicates.embedder)
     found = neighbours(embedder.embed(instructions), threshold=config.duplicates.distance, keys=content_keys(instructions))
     table.set("min_neighbor_distance", [round(float(value), 6) for value in found.min_distance])
     table.set("repeat_count", [int(value) for value in found.repeat_count])

@@ -12,7 +12,7 @@ from math import ceil
 from typing import Any
 
 from pica.recipes.magpie.config import MagpieConfig
-from pica.recipes.magpie.finish import finish, settings
+from pica.recipes.magpie.finish import finish, settings, tools
 from pica.recipes.magpie.rows import MagpiePreferenceRow, MagpieRow
 from pica.recipes.magpie.sanitize import Sanitized, sanitize
 from pica.recipes.magpie.tags import PROMPTS, Tagger, conversation
@@ -57,7 +57,8 @@ class Magpie(Recipe[MagpieConfig]):
         return ceil(self.config.n * self.config.select.pool)
 
     async def prepare(self, run: Run) -> None:
-        """Derive the chat template."""
+        """Derive the chat template; find the files and packages that `finish` needs."""
+        self.tools = tools(self.config)
         model = run.caller.lane(self.config.teacher).model
         self.template = await chat_template(self.config.template, model)
         stop = tuple(dict.fromkeys([*self.config.instruction.stop, *self.template.stop]))[:MOST_STOPS]
@@ -102,7 +103,8 @@ class Magpie(Recipe[MagpieConfig]):
         config, attempt = self.config.sanitize, 0
         while True:
             answer = await draft.complete(step, self.config.teacher, prefix, self.instruction, attempt=attempt)
-            draft.keep(instruction=answer.text)
+            if step == "instruction":
+                draft.keep(instruction=answer.text)
             try:
                 return sanitize(answer.text, truncated=answer.truncated, policy=config.never_stopped,
                                 min_chars=config.min_chars, max_chars=config.max_chars, allow_colon=config.allow_colon,
@@ -193,7 +195,7 @@ class Magpie(Recipe[MagpieConfig]):
         if lost:
             table.notes["unparsed_rows"] = lost
             table.notes["warnings"] = [f"{lost:,} rows have a tag whose answer could not be parsed; it is left empty"]
-        finish(self.config, table, progress)
+        finish(self.config, table, self.tools, progress)
 
     def plan(self) -> Plan:
         """Calls a row; token counts are typical lengths."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pica.synth.structured import Unparsed, ask_json
 
 PROMPTS = {path.stem: Prompt.load(path) for path in sorted((Path(__file__).parent / "prompts").glob("*.txt"))}
 RETRY_TEMPERATURE = 0.7  # a greedy answer that could not be parsed would come again
-_GUARD_UNSAFE = re.compile(r"\s*unsafe\s*(?:\n\s*([\w ,-]{1,80}))?", re.IGNORECASE)
+_GUARD_UNSAFE = re.compile(r"\s*unsafe\b(?:\s*\n\s*([\w ,-]{1,80}))?", re.IGNORECASE)
 _GUARD_SAFE = re.compile(r"\s*safe\b", re.IGNORECASE)
 
 
@@ -73,7 +74,8 @@ class Tagger:
     async def reward(self, draft: Draft, step: str, messages: list[Message]) -> tuple[float | None, list[str]]:
         """(reward of the last answer, names of what could not be parsed): by the reward model, or the judge's 1 to 10."""
         if self.config.reward is not None:
-            return (await draft.score(step, self.config.reward, messages))[0], []
+            values = await draft.score(step, self.config.reward, messages)
+            return (values[0], []) if values and isfinite(values[0]) else (None, [step])
         unparsed: list[str] = []
         found = await self.structured(draft, step, self.judge, "reward_judge", _texts(messages), unparsed)
         return (float(found["score"]) if found else None), unparsed

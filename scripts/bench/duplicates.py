@@ -142,16 +142,17 @@ def measured(work: Callable[[], Any]) -> tuple[Result, Any]:
 
 
 def peak() -> float:
-    """The most megabytes this process ever held."""
+    """The most megabytes this process ever held. (`ru_maxrss` may be that of the process which started it.)"""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
 
 
 def resident() -> float:
     """Megabytes that this process holds now (its peak, where the system does not say)."""
-    status = Path("/proc/self/statm")
-    if not status.exists():
-        return peak()
-    return int(status.read_text().split()[1]) * resource.getpagesize() / 2**20
+    status = Path("/proc/self/status")
+    return int(status.read_text().split("VmRSS:")[1].split()[0]) / 1024 if status.exists() else peak()
 
 
 def peers_python() -> str:

@@ -23,8 +23,8 @@ from pica.synth.models import Model, ModelConfig, Request, Sampling, open_model
 from pica.synth.models.embedded import checkpoint_path, gguf_path
 from pica.synth.models.llamacpp import default_slots
 
-TOPICS = ("river moon king engine carrot violin desert keyboard ocean winter bridge novel tax cat enzyme planet "
-          "harbour wool comet ladder").split()
+TOPICS = ["river", "moon", "king", "engine", "carrot", "violin", "desert", "keyboard", "ocean", "winter", "bridge",
+          "novel", "tax", "cat", "enzyme", "planet", "harbour", "wool", "comet", "ladder"]
 Tokens = Callable[[], Awaitable[int]]
 
 
@@ -64,8 +64,9 @@ def llamacpp_directly(texts: list[str], length: int, slots: int) -> tuple[Tokens
 
 def hf_directly(texts: list[str], length: int, rows: int) -> tuple[Tokens, Callable[[], None]]:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, utils
 
+    utils.logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(checkpoint_path(), padding_side="left")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = AutoModelForCausalLM.from_pretrained(
@@ -110,7 +111,7 @@ async def speed(run: Tokens) -> float:
 
 
 async def compare(name: str, quick: bool) -> None:
-    count, length, rounds = (8, 24, 3) if quick else (32, 96, 5)
+    count, length, rounds = (16, 32, 5) if quick else (32, 96, 9)
     slots = {"llamacpp": default_slots(), "hf": count, "vllm": count}[name]
     texts = prompts(count)
     if name == "llamacpp":

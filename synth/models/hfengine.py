@@ -40,9 +40,9 @@ class Engine:
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.tokenizer, self.model = _load(setting)
-        self._generation = getattr(self.model, "generation_config", None)
-        if setting.kind == "text":
-            self.model.generation_config = type(self._generation)()  # else its penalties would join those asked for
+        self._generation: Any = getattr(self.model, "generation_config", None)
+        if setting.kind == "text":  # its penalties would join those that a request asks for
+            self.model.generation_config = self._generation.__class__()
         self.batcher = Batcher(self._work, setting.slots, setting.batch_tokens)
         self.folder = Path(setting.target).expanduser()
         self.served = self.folder.name if self.folder.is_dir() else setting.target

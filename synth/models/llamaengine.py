@@ -161,8 +161,8 @@ def _context(setting: Setting, meta: dict[str, Any]) -> int:
     """Tokens a slot, at most what the model was trained with."""
     own = int(meta.get(f"{meta.get('general.architecture')}.context_length", _MOST_CONTEXT))
     if setting.context > own:
-        raise UsageError(f"context={setting.context} is more than the {own} tokens that {setting.path.name} was trained "
-                         "with; set it lower")
+        raise UsageError(f"context={setting.context} is more than the {own} tokens that {setting.path.name} was "
+                         "trained with; set it lower")
     return setting.context or min(own, _MOST_CONTEXT)
 
 

@@ -4,7 +4,8 @@
 
 `extra` holds vLLM's own engine arguments (`tensor_parallel_size`, `gpu_memory_utilization`, `max_num_seqs`, ...);
 `context` is its `max_model_len`. `dtype=auto` is the checkpoint's own on a GPU and float32 on a CPU. Code that comes
-with a model is never run, and vLLM's usage reports are off.
+with a model is never run, and vLLM's usage reports are off. On a CPU its key-value cache is 4 GB unless the variable
+VLLM_CPU_KVCACHE_SPACE (in GB) says otherwise.
 
 Each sample has a seed of its own. vLLM's arithmetic depends on what else is in a batch, so that a token which is almost
 a tie may tip between two runs; that is vLLM's, and the ledger is what makes a run repeatable.
@@ -193,6 +194,8 @@ def _start(setting: Setting) -> Any:
     except ImportError as error:
         raise UsageError(f'vLLM is not installed ({error}); run: pip install "pica[vllm]"') from error
     on_cpu = current_platform.is_cpu()
+    if on_cpu:
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "4")  # vLLM's own default wants most of the memory
     arguments: dict[str, Any] = {
         "model": str(Path(setting.target).expanduser()), "revision": setting.revision or None,
         "dtype": "float32" if on_cpu and setting.dtype == "auto" else setting.dtype, "trust_remote_code": False,

@@ -11,12 +11,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from ledger_samples import answer, entry, fill, run_script
+from ledger_samples import answer, entry, fill
 
 from pica.synth.codec import DICTIONARY_AFTER
 from pica.synth.errors import LedgerError, UsageError
 from pica.synth.ledger import Ledger, read_calls
-from pica.synth.ledger_file import SCHEMA
+from pica.synth.ledger_file import APPLICATION, SCHEMA, VERSION
 from pica.synth.pages import Layout, Pages, layouts, log_path
 from pica.synth.remains import best_layout
 from pica.synth.salvage import Check, check, salvage
@@ -111,22 +111,23 @@ def zero(data: bytes, page: int) -> bytes:
     return data[:page * PAGE] + bytes(PAGE) + data[(page + 1) * PAGE:]
 
 
+HEADERS: dict[str, Callable[[bytes], bytes]] = {
+    "header": lambda data: bytes(100) + data[100:],
+    "header of noise": lambda data: random.Random(1).randbytes(100) + data[100:],
+    "first page": lambda data: zero(data, 0),
+    "page size": lambda data: data[:16] + b"\x10\x00" + data[18:],
+    "reserved bytes": lambda data: data[:20] + b"\x40" + data[21:],
+    "schema": lambda data: data.replace(b"CREATE TABLE calls", b"CREATE TABLE c\xfflls"),
+}
+
+
 class TestKnownLayouts:
     """Damage at places whose calls are known: exactly those are lost, and the numbers say so."""
 
-    HEADERS: dict[str, Callable[[bytes], bytes]] = {
-        "header": lambda data: bytes(100) + data[100:],
-        "header of noise": lambda data: random.Random(1).randbytes(100) + data[100:],
-        "first page": lambda data: zero(data, 0),
-        "page size": lambda data: data[:16] + b"\x10\x00" + data[18:],
-        "reserved bytes": lambda data: data[:20] + b"\x40" + data[21:],
-        "schema": lambda data: data.replace(b"CREATE TABLE calls", b"CREATE TABLE c\xfflls"),
-    }
-
     @pytest.mark.parametrize("damage", HEADERS.values(), ids=HEADERS)
     @pytest.mark.parametrize("kind", ["small", "spread"])
-    def test_no_call_is_lost_with_the_head_of_the_file(self, tmp_path: Path, damage: Callable[[bytes], bytes], kind: str,
-                                                       request: pytest.FixtureRequest) -> None:
+    def test_no_call_is_lost_with_the_head_of_the_file(self, tmp_path: Path, damage: Callable[[bytes], bytes],
+                                                       kind: str, request: pytest.FixtureRequest) -> None:
         data = request.getfixturevalue(kind)
         path = tmp_path / "l.sqlite"
         path.write_bytes(damage(data))
@@ -141,7 +142,7 @@ class TestKnownLayouts:
         data = request.getfixturevalue(kind)
         path = tmp_path / "l.sqlite"
         pages = pages_of(data, "answer, request", path)
-        for page in random.Random(3).sample(range(1, len(data) // PAGE), 12):
+        for page in random.Random(3).sample(range(1, len(data) // PAGE), 6):
             path.write_bytes(zero(data, page))
             found, numbers = saved(path, tmp_path / "new.sqlite")
             assert numbers == {call for call, its in pages.items() if page not in its}
@@ -188,7 +189,7 @@ class TestKnownLayouts:
             assert numbers >= {call for call, its in pages.items() if max(its) < size // PAGE}
             assert numbers <= {call for call, its in pages.items() if max(its) <= size // PAGE}
             assert found.cut == len(small) // PAGE - -(-size // PAGE)
-            assert found.healthy == (len(numbers) == CALLS)
+            assert not found.healthy
 
     def test_nothing_left_is_said(self, tmp_path: Path) -> None:
         path = tmp_path / "l.sqlite"
@@ -253,8 +254,8 @@ class TestAnyDamage:
             at, kind = chance.randrange(len(data)), chance.randrange(4)
             size = min((1, 64, PAGE, 512)[kind], len(data) - at)
             at = at if kind < 2 else at // size * size
-            damaged[at:at + size] = (bytes([damaged[at] ^ 1 << chance.randrange(8)]), chance.randbytes(size), bytes(size),
-                                     bytes(size))[kind][:size]
+            flipped = bytes([damaged[at] ^ 1 << chance.randrange(8)])
+            damaged[at:at + size] = (flipped, chance.randbytes(size), bytes(size), bytes(size))[kind]
             touched |= {at // PAGE, (at + size - 1) // PAGE}
         if chance.random() < 0.2:
             cut = chance.randrange(len(data) // 2, len(data))
@@ -262,7 +263,7 @@ class TestAnyDamage:
             touched |= set(range(cut // PAGE, len(data) // PAGE + 1))
         return bytes(damaged), touched
 
-    @pytest.mark.parametrize("seed", range(30))
+    @pytest.mark.parametrize("seed", range(20))
     def test_get_is_never_wrong_and_salvage_saves_every_call_on_an_untouched_page(
             self, tmp_path: Path, small: bytes, seed: int) -> None:
         path = tmp_path / "l.sqlite"
@@ -284,7 +285,7 @@ class TestAnyDamage:
                 except LedgerError as error:
                     assert "\n" not in str(error)
 
-    @pytest.mark.parametrize("seed", range(4))
+    @pytest.mark.parametrize("seed", range(3))
     def test_long_calls_and_dictionaries(self, tmp_path: Path, large: bytes, spread: bytes, seed: int) -> None:
         path = tmp_path / "l.sqlite"
         for data in (large, spread):
@@ -364,7 +365,7 @@ class TestRefusals:
             with pytest.raises(UsageError, match="exists; name a new file"):
                 salvage(path, target)
         log_path(tmp_path / "new.sqlite").write_text("mine")
-        with pytest.raises(UsageError, match="new.sqlite-wal exists"):
+        with pytest.raises(UsageError, match="-wal exists"):
             salvage(path, tmp_path / "new.sqlite")
         assert (there.read_text(), path.read_bytes()) == ("mine", small)
 
@@ -380,28 +381,29 @@ class TestRefusals:
             salvage(tmp_path / "l.sqlite", tmp_path / "new.sqlite")
 
 
-def test_pages_are_cut_as_they_were_written(tmp_path: Path) -> None:
-    """Every page size, and bytes reserved at the end of each page, are found with and without the header."""
-    for size, reserved in ((512, 0), (1024, 0), (4096, 12), (8192, 0), (16384, 0), (65536, 0)):
-        path = tmp_path / f"{size}.sqlite"
-        done = run_script("""
-            import asyncio, sqlite3
-            from pica.synth.ledger_file import APPLICATION, SCHEMA, VERSION
-            path, size = Path(sys.argv[1]), sys.argv[2]
-            database = sqlite3.connect(path)
-            database.execute(f"PRAGMA page_size = {size}")
-            database.executescript(f"{SCHEMA}; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}")
-            database.execute("PRAGMA journal_mode = WAL")
-            database.close()
-            fill(path, range(150))
-            """, path, size)
-        assert done.returncode == 0, done.stderr
-        assert layouts(path)[0] == best_layout(path) == Layout(size)
-        assert check(path).healthy
-        data = path.read_bytes()
-        path.write_bytes(bytes(100) + data[100:])
+@pytest.mark.parametrize(("size", "reserved"), [(512, 0), (1024, 0), (4096, 12), (8192, 0), (65536, 0)])
+def test_pages_are_cut_as_they_were_written(tmp_path: Path, size: int, reserved: int) -> None:
+    path = tmp_path / "l.sqlite"
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(f"PRAGMA page_size = {size}; PRAGMA user_version = 0; VACUUM;")
+    data = bytearray(path.read_bytes())
+    if reserved:  # as some builds of SQLite have it
+        data[20], data[105:107] = reserved, (size - reserved).to_bytes(2, "big")
+        path.write_bytes(data)
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(f"{SCHEMA} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};")
+        database.execute("PRAGMA journal_mode = WAL")
+    fill(path, range(60), words=400)
+    assert layouts(path)[0] == best_layout(path) == Layout(size, reserved)
+    assert check(path).healthy
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + bytes(size - 100) + content[size:])
+    assert best_layout(path) == Layout(size, reserved)
+    assert saved(path, tmp_path / "new.sqlite")[1] == set(range(60))
+    if not reserved:
+        path.write_bytes(bytes(100) + content[100:])
         assert best_layout(path) == Layout(size)
-        assert check(path).calls == 150
+        assert check(path).calls == 60
 
 
 def test_a_page_is_looked_up_where_it_was_asked_for(tmp_path: Path, small: bytes) -> None:

@@ -16,7 +16,10 @@ from pica.synth.errors import ModelError, RateLimited, ServerFault
 from pica.synth.window import Window
 
 T = TypeVar("T")
-START = 1000.0
+START = 1000.0  # the clock does not begin at 0, as no machine's does
+
+Latency = Callable[[random.Random], float]
+Fault = Callable[[float, int, random.Random], bool]
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -127,28 +130,33 @@ class Changing:
         return allowed
 
 
-def steady(seconds: float) -> Callable[[random.Random], float]:
+def steady(seconds: float) -> Latency:
     """Every answer takes this long."""
-    return lambda rng: seconds
+    return lambda _: seconds
 
 
-def uniform(low: float, high: float) -> Callable[[random.Random], float]:
+def uniform(low: float, high: float) -> Latency:
     """Every answer takes between `low` and `high` seconds."""
     return lambda rng: rng.uniform(low, high)
+
+
+def never(now: float, busy: int, rng: random.Random) -> bool:
+    """No fault."""
+    return False
 
 
 @dataclass
 class Server:
     """Answers after `latency` seconds, refuses beyond `limit`, and fails as `fault` says (of time, busy, dice).
 
-    The limiter sees a request when half (`at_once`) or all of its latency has passed; a request that it refuses early
-    is answered 10 ms later. `early` counts requests that started before the time that a refusal named.
+    The limiter sees a request after 5 ms and answers refusals 5 ms later (`at_once`), or sees it when its latency has
+    passed. `early` counts requests that started before the time that a refusal named.
     """
 
     limit: Limit = field(default_factory=NoLimit)
-    latency: Callable[[random.Random], float] = steady(0.05)
+    latency: Latency = steady(0.05)  # noqa: RUF009
     retry_after: float | None = None
-    fault: Callable[[float, int, random.Random], bool] = lambda now, busy, rng: False
+    fault: Fault = never
     at_once: bool = False
     seed: int = 0
     busy: int = 0
@@ -156,6 +164,7 @@ class Server:
     early: int = 0
     refused: int = 0
     faults: int = 0
+    closed_at: float = 0.0
     closed_until: float = 0.0
     served: list[float] = field(default_factory=list)
 
@@ -165,7 +174,7 @@ class Server:
     async def call(self) -> None:
         """One request. Raises what a provider raises."""
         loop = asyncio.get_running_loop()
-        self.early += loop.time() < self.closed_until
+        self.early += self.closed_at < loop.time() < self.closed_until
         self.busy += 1
         self.most = max(self.most, self.busy)
         try:
@@ -173,6 +182,12 @@ class Server:
         finally:
             self.busy -= 1
         self.served.append(loop.time() - START)
+
+    def close(self, now: float, retry_after: float | None) -> None:
+        """A refusal that asks for this pause has reached the client."""
+        if retry_after is not None and now + retry_after > self.closed_until:
+            self.closed_at = self.closed_at if now < self.closed_until else now
+            self.closed_until = now + retry_after
 
     async def _serve(self, loop: asyncio.AbstractEventLoop, latency: float) -> None:
         busy = self.busy
@@ -214,7 +229,7 @@ async def _row(window: Window, server: Server, rng: random.Random) -> None:
         try:
             await server.call()
         except ModelError as error:
-            server.closed_until = max(server.closed_until, asyncio.get_running_loop().time() + (error.retry_after or 0))
+            server.close(asyncio.get_running_loop().time(), error.retry_after)
             window.leave(ticket, error)
             backoff = min(8.0, 0.1 * 2**attempt) * rng.uniform(0.5, 1)
             attempt += 1

@@ -40,7 +40,8 @@ def test_a_copy_elsewhere_is_the_same_model(folder, tmp_path):
 
 def test_what_training_leaves_beside_the_weights_does_not_count(folder):
     before = fingerprint(folder)
-    for name in ("trainer_state.json", "training_args.bin", "optimizer.pt", "README.md", "rng_state_0.pth", "eval_results.json"):
+    for name in ("trainer_state.json", "training_args.bin", "optimizer.pt", "README.md", "rng_state_0.pth",
+                 "eval_results.json"):
         (folder / name).write_text("x")
     (folder / "checkpoint-10").mkdir()
     (folder / "checkpoint-10" / "config.json").write_text("x")
@@ -79,7 +80,7 @@ def test_a_file_that_changes_in_place_is_read_again(tmp_path):
 
 
 def test_nothing_there_is_an_error_with_a_mend(tmp_path):
-    with pytest.raises(UsageError, match="no model at .*give a weights file or a checkpoint folder"):
+    with pytest.raises(UsageError, match=r"no model at .*give a weights file or a checkpoint folder"):
         fingerprint(tmp_path / "missing")
     with pytest.raises(UsageError, match=r"a checkpoint folder holds config.json"):
         fingerprint(tmp_path)

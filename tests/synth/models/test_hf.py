@@ -145,7 +145,8 @@ async def test_stop_strings_cut_exactly_even_across_tokens(tiny):
 async def test_penalties_move_repeated_tokens(tiny):
     plain = await one(tiny, prompt="the the the", sampling={"temperature": 0, "max_tokens": 30})
     for penalty in ({"repetition_penalty": 5.0}, {"frequency_penalty": 2.0}, {"presence_penalty": 2.0}):
-        assert (await one(tiny, prompt="the the the", sampling={"temperature": 0, "max_tokens": 30, **penalty})) != plain
+        moved = await one(tiny, prompt="the the the", sampling={"temperature": 0, "max_tokens": 30, **penalty})
+        assert moved.text != plain.text
 
 
 async def test_chat_is_the_completion_of_what_render_shows_with_one_start_token(tiny):
@@ -204,7 +205,7 @@ async def test_embeddings_of_a_sentence_model():
     texts = ["A cat sits on the mat.", "A feline rests on a rug.", "Stock prices fell sharply on Monday in New York."]
     a, b, c = [np.frombuffer(x.vector, "<f4") for x in
                await asyncio.gather(*(one(model, task="embed", prompt=text) for text in texts))]
-    with pytest.raises(BadRequest, match="is 256|is 512"):
+    with pytest.raises(BadRequest, match=r"is 256|is 512"):
         await one(model, task="embed", prompt="word " * 1000)
     await model.close()
     assert np.linalg.norm(a) == pytest.approx(1, abs=1e-5)
@@ -240,13 +241,33 @@ def test_identity_names_content_or_hub_revision(folder, tmp_path):
 
 
 async def test_mistakes_are_named(folder, tmp_path):
-    with pytest.raises(UsageError, match="no checkpoint folder at './missing'"):
+    with pytest.raises(UsageError, match=r"no checkpoint folder at './missing'"):
         open_model("hf/./missing")
-    with pytest.raises(UsageError, match="unknown dtype 'int3' .* known: auto, float32"):
+    with pytest.raises(UsageError, match=r"unknown dtype 'int3' .* known: auto, float32"):
         open_model(ModelConfig(name=f"hf/{folder}", dtype="int3"))
     with pytest.raises(UsageError, match="unknown setting 'slotz'"):
         open_model(ModelConfig(name=f"hf/{folder}", extra={"slotz": 1}))
     broken = shutil.copytree(folder, tmp_path / "broken")
     (broken / "model.safetensors").write_bytes(b"no weights")
-    with pytest.raises(UsageError, match="transformers cannot load .*broken"):
+    with pytest.raises(UsageError, match=r"transformers cannot load .*broken"):
         await one(open_model(f"hf/{broken}"), prompt="x")
+
+
+@pytest.mark.real
+async def test_the_embedded_model_converted_is_the_same_model():
+    from pica.synth.models.embedded import checkpoint_path
+
+    folder = checkpoint_path()
+    models = [open_model("local"), open_model(f"hf/{folder}")]
+    messages = (user("Name three colours."),)
+    request = Request(task="chat", messages=messages, sampling=Sampling(temperature=0, max_tokens=1, logprobs=5))
+    shown = [await model.render(messages, add_generation_prompt=True) for model in models]
+    local, converted = [(await model.generate(request))[0] for model in models]
+    for model in models:
+        await model.close()
+    assert shown[0] == shown[1]
+    assert local.prompt_tokens == converted.prompt_tokens
+    assert local.text == converted.text
+    assert local.logprobs[0].logprob == pytest.approx(converted.logprobs[0].logprob, abs=0.5)  # 8-bit activations
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    assert (tokenizer.eos_token, tokenizer.pad_token) == ("<|im_end|>", "<|im_end|>")

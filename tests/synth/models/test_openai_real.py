@@ -41,7 +41,11 @@ def process(command: list[str]) -> Iterator[subprocess.Popen[str]]:
         try:
             yield running
         finally:
-            running.kill()
+            running.terminate()  # vLLM ends its engine's processes on this signal, and leaves them behind on a kill
+            try:
+                running.wait(60)
+            except subprocess.TimeoutExpired:
+                running.kill()
 
 
 @pytest.fixture(scope="module")
