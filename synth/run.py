@@ -240,7 +240,8 @@ class Run:
     def _judge(self, spool: Spool) -> None:
         """Stop when nearly everything fails."""
         ended = len(spool) - self.active
-        if ended >= self._failures.after and spool.failed > self._failures.share * ended:
+        known = ended + self.caller.in_flight  # failures may be quicker than answers
+        if ended >= self._failures.after and spool.failed > self._failures.share * known:
             self.caller.stop(TooManyFailures(
                 f"{spool.failed} of {ended} rows got no answer, the first because: {self._first_failure}"))
         elif ended >= HOPELESS and not spool.accepted:

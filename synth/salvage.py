@@ -37,9 +37,8 @@ class Check:
     which a salvaged ledger has as empty and zero). `damaged` are there with a wrong checksum (`undecodable` of them
     because the dictionary that they were compressed with is lost). `missing` are those that the index of keys or a gap
     in the numbering still shows: fewer than were lost where the end of the file is, a few more where numbers are
-    damaged too. `unreadable` of its `pages` belong to nothing that could
-    be read, `cut` pages are missing at the end. `log_damaged`: SQLite leaves acknowledged frames of the write-ahead log
-    aside.
+    damaged too. `unreadable` of its `pages` belong to nothing that could be read, `cut` pages are missing at the end.
+    `log_damaged`: SQLite leaves acknowledged frames of the write-ahead log aside.
     `verdict` is SQLite's own (`ok`, or its complaint). `saved_to` is the salvaged ledger, if one was written.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,8 @@ def test_sft_trainer_takes_the_folder(tmp_path: Path, tiny: tuple[Any, Any]) -> 
     rows = dataset(tmp_path / "sft", turns=2)
     assert rows[0]["messages"][-1]["role"] == "assistant" and len(rows[0]["messages"]) == 4
     model, tokenizer = tiny
-    loss, moved = train(SFTTrainer(model, args=SFTConfig(max_length=256, **settings(tmp_path / "m")), train_dataset=rows,
-                                   processing_class=tokenizer))
+    args = SFTConfig(max_length=256, **settings(tmp_path / "m"))
+    loss, moved = train(SFTTrainer(model, args=args, train_dataset=rows, processing_class=tokenizer))
     assert 0 < loss < 20 and moved > 0
 
 
@@ -77,6 +78,7 @@ def test_dpo_trainer_takes_the_preference_folder(tmp_path: Path, tiny: tuple[Any
     assert {"prompt", "chosen", "rejected", "score_chosen", "score_rejected"} <= set(rows.column_names)
     assert all(row["score_chosen"] > row["score_rejected"] for row in rows)
     model, tokenizer = tiny
-    loss, moved = train(DPOTrainer(model, args=DPOConfig(max_length=256, **settings(tmp_path / "m")), train_dataset=rows,
+    args = DPOConfig(max_length=256, **settings(tmp_path / "m"))
+    loss, moved = train(DPOTrainer(model, copy.deepcopy(model), args=args, train_dataset=rows,
                                    processing_class=tokenizer))
     assert 0 < loss < 20 and moved > 0

@@ -4,8 +4,8 @@
     .venv/bin/python scripts/bench/client.py                 # every scenario, every client
     .venv/bin/python scripts/bench/client.py --only instant --clients pica,bare_aiohttp
 
-The server is `pica serve-fake` in a process of its own. Each scenario starts a fresh server and a fresh folder for every client.
-Prints a table a scenario and, with --json FILE, writes all figures.
+The server is `pica serve-fake` in a process of its own. Each client gets a fresh server and a fresh folder. Prints a table a
+scenario and, with --json FILE, writes all figures.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def interpreter(client: str) -> Path:
 def server(options: tuple[str, ...]) -> Iterator[str]:
     """A fresh fake server; its base URL."""
     command = [sys.executable, "-m", "pica", "serve-fake", "--port", "0", "--brain", "fixed", "--text", ANSWER, *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}) as process:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         try:
             yield process.stdout.readline().split()[-1]
@@ -93,8 +94,8 @@ def run(client: str, scenario: Scenario, url: str, timeout: float) -> dict[str, 
 def show(scenario: Scenario, lines: dict[str, dict[str, Any]]) -> None:
     """The table of one scenario, as ratios to Pica."""
     own = lines.get("pica", {}).get("calls_per_second")
-    print(f"\n{scenario.name}: {scenario.rows:,} rows, {scenario.in_flight} in flight, server {' '.join(scenario.server) or 'instant'}"
-          + (f", ideal {scenario.ideal:,.0f}/s" if scenario.ideal else ""))
+    print(f"\n{scenario.name}: {scenario.rows:,} rows, {scenario.in_flight} in flight, server "
+          f"{' '.join(scenario.server) or 'instant'}" + (f", ideal {scenario.ideal:,.0f}/s" if scenario.ideal else ""))
     print(f"  {'client':<14}{'rows/s':>9}{'seconds':>9}{'pica is':>10}{'of ideal':>10}{'refused':>9}{'peak MB':>9}")
     for client, line in lines.items():
         if "failed" in line:

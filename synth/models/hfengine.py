@@ -42,7 +42,9 @@ class Engine:
         self.tokenizer, self.model = _load(setting)
         self._generation: Any = getattr(self.model, "generation_config", None)
         if setting.kind == "text":  # its penalties would join those that a request asks for
-            self.model.generation_config = self._generation.__class__()
+            from transformers import GenerationConfig
+
+            self.model.generation_config = GenerationConfig()
         self.batcher = Batcher(self._work, setting.slots, setting.batch_tokens)
         self.folder = Path(setting.target).expanduser()
         self.served = self.folder.name if self.folder.is_dir() else setting.target

@@ -7,6 +7,7 @@ import importlib.util
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import orjson
 
 from pica.synth.errors import BadRequest
@@ -38,23 +39,26 @@ class _Masks:
 
     def __init__(self, schema: dict[str, Any], tokenizer: Any, rows: int) -> None:
         matcher = importlib.import_module("llguidance").LLMatcher
-        self._torch = importlib.import_module("llguidance.torch")
+        self._numpy = importlib.import_module("llguidance.numpy")
         grammar = matcher.grammar_from_json_schema(orjson.dumps(schema).decode())
         guide = _guide(tokenizer)
         if wrong := matcher.validate_grammar(grammar, guide):
             raise BadRequest(f"the JSON schema cannot be followed ({' '.join(wrong.split())[:200]}); mend the schema")
         self._matchers = [matcher(guide, grammar) for _ in range(rows)]
         self._fed = [0] * rows
-        self._bits = self._torch.allocate_token_bitmask(rows, guide.vocab_size)
+        self._bits = self._numpy.allocate_token_bitmask(rows, guide.vocab_size)
 
     def __call__(self, logits: Any, rows: list[Any]) -> Any:
         """Logits in which tokens against the schema are impossible."""
+        import torch
+
         for i, (matcher, row) in enumerate(zip(self._matchers, rows, strict=True)):
             for token in row.ids[self._fed[i]:]:
                 matcher.consume_token(token)
             self._fed[i] = len(row.ids)
             if not row.finish:
-                self._torch.fill_next_token_bitmask(matcher, self._bits, i)
-        logits = logits.clone()
-        self._torch.apply_token_bitmask_inplace(logits, self._bits.to(logits.device))
-        return logits
+                self._numpy.fill_next_token_bitmask(matcher, self._bits, i)
+        allowed = np.unpackbits(self._bits.view(np.uint8), axis=1, bitorder="little").astype(bool)[:, : logits.shape[1]]
+        forbidden = np.ones(logits.shape, dtype=bool)  # what lies beyond the tokenizer's vocabulary stays forbidden
+        forbidden[:, : allowed.shape[1]] = ~allowed
+        return logits.masked_fill(torch.from_numpy(forbidden).to(logits.device), float("-inf"))

@@ -62,7 +62,8 @@ def recipes(latency: float) -> list[Callable[[], Recipe[Any]]]:
     return [
         lambda: OneCall(parse_config(RunConfig, {**common, "n": 120})),
         lambda: Magpie(parse_config(MagpieConfig, many)),
-        lambda: Magpie(parse_config(MagpieConfig, {**many, "n": 12, "preferences": {"k": 3}, "tags": ["reward", "quality"]})),
+        lambda: Magpie(parse_config(MagpieConfig, {**many, "n": 12, "preferences": {"k": 3},
+                                                   "tags": ["reward", "quality"]})),
     ]
 
 

@@ -20,7 +20,18 @@ from hypothesis import strategies as st
 from small import FAKE, QUICK, Number, Scripted, running, stored, talk
 
 from pica.synth.budget import Budget
-from pica.synth.errors import BudgetSpent, Denied, Interrupted, Reject, ServerFault, TooManyFailures, Unreachable, UsageError
+from pica.synth.errors import (
+    BadRequest,
+    BudgetSpent,
+    Denied,
+    Interrupted,
+    Malformed,
+    Reject,
+    ServerFault,
+    TooManyFailures,
+    Unreachable,
+    UsageError,
+)
 from pica.synth.models.base import ModelConfig, Request, Sampling, user
 from pica.synth.recipe import make
 from pica.synth.run import Draft, Failures, Run, derive_seed, together
@@ -199,7 +210,7 @@ class TestEnds:
         count = iter(range(10**6))
 
         def answer(request: Request, sample: int) -> str:
-            raise ServerFault(f"broken {next(count)}")
+            raise Malformed(f"broken {next(count)}")
         config, model = scripted("broken", answer)
 
         async def one(draft: Draft) -> Number:
@@ -214,7 +225,7 @@ class TestEnds:
     async def test_some_failures_are_borne(self, tmp_path: Path, scripted: Scripted) -> None:
         def answer(request: Request, sample: int) -> str:
             if int(request.messages[0]["content"]) % 3 == 0:
-                raise ServerFault("a third fails")
+                raise BadRequest("a third fails")
             return "x"
         config, _ = scripted("third", answer)
 

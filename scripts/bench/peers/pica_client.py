@@ -47,7 +47,8 @@ class Ask(Recipe[RunConfig]):
 
 async def run(args: argparse.Namespace) -> int:
     """Make the folder, or go on with one."""
-    config = parse_config(RunConfig, {"n": args.rows, "teacher": f"openai/{MODEL}@{args.url}", "concurrency": args.in_flight})
+    settings = {"n": args.rows, "teacher": f"openai/{MODEL}@{args.url}", "concurrency": args.in_flight}
+    config = parse_config(RunConfig, settings)
     outcome = await make(Ask(config), Path(args.work) / "dataset")
     rows: int = outcome.manifest["rows"]["out"]
     return rows
