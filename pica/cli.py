@@ -110,7 +110,7 @@ COMMANDS = {
     "models": ("pica.commands.models", "list the kinds of models"),
     "view": ("pica.commands.view", "summarise a folder and open its report"),
     "trace": ("pica.commands.trace", "show the calls that made a row"),
-    "ledger": ("pica.synth.ledger_command", "check, salvage, export a ledger of calls"),
+    "ledger": ("pica.commands.ledger", "check, salvage, export a ledger of calls"),
     "serve-fake": ("pica.synth.serve_fake", "an OpenAI-compatible server with settable faults"),
 }
 

@@ -21,8 +21,8 @@ from pathlib import Path
 import msgspec
 
 from pica.synth.ledger import Entry, Ledger, call_content
-from pica.synth.ledger_file import Durability
-from pica.synth.ledger_stats import stats
+from pica.synth.ledger.file import Durability
+from pica.synth.ledger.stats import stats
 from pica.synth.models.base import Answer, Request, Sampling, system, user
 
 SYSTEM = ("You are a careful assistant. Answer the user's question in plain words, say what you are unsure of, and "

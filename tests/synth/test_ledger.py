@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 from ledger_samples import answer, entry, fill, request, run_script
 
-from pica.synth.codec import DICTIONARY_AFTER
 from pica.synth.errors import BadRequest, LedgerError, Malformed
 from pica.synth.ledger import Ledger, call_content, call_key, read_calls
+from pica.synth.ledger.codec import DICTIONARY_AFTER
 from pica.synth.models.base import Answer, Request, Sampling, TokenLogprob, user
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX processes")

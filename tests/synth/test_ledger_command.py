@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from ledger_samples import answer, entry, fill, request
 
+from pica.commands.ledger import add_arguments, main
 from pica.synth.errors import LedgerError, UsageError
 from pica.synth.ledger import Ledger
-from pica.synth.ledger_command import add_arguments, main
 from pica.synth.models.base import Answer, Sampling
 
 
@@ -122,7 +122,7 @@ def test_a_wrong_action_is_bad_usage(path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_the_arguments_load_nothing_heavy() -> None:
-    code = ("import sys, argparse; from pica.synth.ledger_command import add_arguments;"
+    code = ("import sys, argparse; from pica.commands.ledger import add_arguments;"
             "add_arguments(argparse.ArgumentParser()); print([name for name in sys.modules if name in "
             "('orjson', 'msgspec', 'pydantic', 'sqlite3', 'numpy', 'arro3.core')])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

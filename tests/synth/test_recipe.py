@@ -40,7 +40,7 @@ def rows(out: Path, folder: str = "data") -> list[dict[str, Any]]:
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
     """A small finished folder with rejects."""
-    build(tmp_path / "made", n=6, short=500)
+    build(tmp_path / "made", n=6, short=700)
     return tmp_path / "made"
 
 
@@ -112,16 +112,16 @@ class TestTheSame:
     def test_in_any_folder_at_any_concurrency(self, tmp_path: Path) -> None:
         found = []
         for place, concurrency in (("a", 1), ("b", 7), ("ünï códe & [x] #1", 256)):
-            build(tmp_path / place, n=12, short=500, concurrency=concurrency)
+            build(tmp_path / place, n=12, short=700, concurrency=concurrency)
             found.append(data(tmp_path / place))
         assert found[0] == found[1] == found[2]
 
     def test_another_seed_makes_other_rows(self, made: Path, tmp_path: Path) -> None:
-        build(tmp_path / "other", n=6, short=500, seed=1)
+        build(tmp_path / "other", n=6, short=700, seed=1)
         assert not {row["id"] for row in rows(made)} & {row["id"] for row in rows(tmp_path / "other")}
 
     def test_a_larger_n_begins_with_the_same_rows(self, made: Path, tmp_path: Path) -> None:
-        build(tmp_path / "more", n=9, short=500)
+        build(tmp_path / "more", n=9, short=700)
         assert rows(tmp_path / "more")[:6] == rows(made)
 
     def test_a_selection_at_the_bound_does_not_depend_on_concurrency(self, tmp_path: Path) -> None:
@@ -145,9 +145,9 @@ class Picky(TalkRecipe):
 class TestAgain:
     def test_a_finished_folder_asks_nothing_and_stays_as_it_is(self, made: Path) -> None:
         before = {path: path.stat().st_mtime_ns for path in made.rglob("*.*") if "lock" not in path.name}
-        outcome = asyncio.run(make(talk(n=6, short=500, teacher="fake/magpie?error_500=1"), made, update=True))
+        outcome = asyncio.run(make(talk(n=6, short=700, teacher="fake/magpie?error_500=1"), made, update=True))
         assert outcome.fresh, "another model is another config"
-        outcome = asyncio.run(make(talk(n=6, short=500, teacher="fake/magpie?error_500=1"), made))
+        outcome = asyncio.run(make(talk(n=6, short=700, teacher="fake/magpie?error_500=1"), made))
         assert not outcome.fresh
         assert outcome.manifest["calls"]["made"] == 0
         assert before
@@ -162,27 +162,27 @@ class TestAgain:
     def test_what_is_lost_comes_back_from_the_ledger(self, made: Path, lose: Callable[[Path], object]) -> None:
         before = data(made)
         lose(made)
-        manifest = build(made, n=6, short=500)
+        manifest = build(made, n=6, short=700)
         assert manifest["calls"]["made"] == 0
         assert data(made) == before
 
     def test_a_card_that_was_edited_stays(self, made: Path) -> None:
         (made / "README.md").write_text((made / "README.md").read_text() + "\nChecked by hand.\n")
-        assert not asyncio.run(make(talk(n=6, short=500), made)).fresh
+        assert not asyncio.run(make(talk(n=6, short=700), made)).fresh
         assert (made / "README.md").read_text().endswith("Checked by hand.\n")
 
     def test_settings_that_change_no_row_may_change(self, made: Path) -> None:
-        assert not asyncio.run(make(talk(n=6, short=500, concurrency=3, budget={"calls": 1}), made)).fresh
+        assert not asyncio.run(make(talk(n=6, short=700, concurrency=3, budget={"calls": 1}), made)).fresh
 
     def test_another_config_is_shown_as_a_difference(self, made: Path) -> None:
         before = data(made)
         with pytest.raises(FolderError, match=r"config.n: 6 -> 7; config.question: \"What is a magpie\?\" -> \"Why\?\".*--update"):
-            build(made, n=7, short=500, question="Why?")
+            build(made, n=7, short=700, question="Why?")
         assert data(made) == before
 
     def test_an_update_keeps_the_answers_that_fit(self, made: Path) -> None:
         calls = stored(made)
-        outcome = asyncio.run(make(talk(n=8, short=500), made, update=True))
+        outcome = asyncio.run(make(talk(n=8, short=700), made, update=True))
         assert outcome.manifest["calls"]["cached"] == calls
         assert outcome.manifest["rows"]["out"] == 8
         assert stored(made) == calls + outcome.manifest["calls"]["made"]
@@ -223,14 +223,14 @@ def cut(path: Path) -> None:
 class TestTooFew:
     def test_what_there_is_is_written_without_a_manifest(self, tmp_path: Path) -> None:
         with pytest.raises(TooFew, match=r"of 5 rows after 8 candidates.*most were rejected because: short \(\d\).*max_candidates"):
-            build(tmp_path / "out", n=5, short=700, max_candidates=8)
+            build(tmp_path / "out", n=5, short=850, max_candidates=8)
         found = rows(tmp_path / "out")
         assert len(found) < 5
         assert len(found) + len(rows(tmp_path / "out", "rejected")) == 8
         assert (tmp_path / "out" / "report.html").is_file()
         assert not (tmp_path / "out" / "manifest.json").exists()
         calls = stored(tmp_path / "out")
-        manifest = build(tmp_path / "out", n=5, short=700)
+        manifest = build(tmp_path / "out", n=5, short=850)
         assert manifest["rows"]["out"] == 5
         assert manifest["calls"]["cached"] == calls
         assert rows(tmp_path / "out")[:len(found)] == found
@@ -276,7 +276,7 @@ class TestPlaces:
 
     def test_an_update_remembers_its_spending(self, made: Path) -> None:
         calls = stored(made)
-        outcome = asyncio.run(make(talk(n=6, short=500, question="Why?"), made, update=True))
+        outcome = asyncio.run(make(talk(n=6, short=700, question="Why?"), made, update=True))
         assert outcome.manifest["folder_total"]["calls"] == calls + outcome.manifest["calls"]["made"]
 
     def test_a_shared_ledger(self, tmp_path: Path) -> None:
@@ -305,9 +305,9 @@ class TestPlaces:
     def test_damaged_files_are_named_with_the_mend(self, made: Path, name: str) -> None:
         (made / name).write_text('{"recipe": "ta')
         with pytest.raises(FolderError, match=f"{name} is damaged .*; remove it and give the same command again"):
-            build(made, n=6, short=500)
+            build(made, n=6, short=700)
         (made / name).unlink()
-        assert build(made, n=6, short=500)["rows"]["out"] == 6
+        assert build(made, n=6, short=700)["rows"]["out"] == 6
 
     @pytest.mark.skipif(sys.platform == "win32" or (hasattr(os, "geteuid") and os.geteuid() == 0),
                         reason="the superuser may write everywhere")

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from ledger_samples import answer, entry, fill
 
-from pica.synth.codec import DICTIONARY_AFTER
 from pica.synth.errors import LedgerError, UsageError
 from pica.synth.ledger import Ledger, read_calls
-from pica.synth.ledger_file import APPLICATION, SCHEMA, VERSION
-from pica.synth.pages import Layout, Pages, layouts, log_path
-from pica.synth.remains import best_layout
-from pica.synth.salvage import Check, check, salvage
+from pica.synth.ledger.codec import DICTIONARY_AFTER
+from pica.synth.ledger.file import APPLICATION, SCHEMA, VERSION
+from pica.synth.ledger.pages import Layout, Pages, layouts, log_path
+from pica.synth.ledger.remains import best_layout
+from pica.synth.ledger.salvage import Check, check, salvage
 
 PAGE = 8192
 CALLS = 400
@@ -415,7 +415,7 @@ def test_a_page_is_looked_up_where_it_was_asked_for(tmp_path: Path, small: bytes
 
 
 def test_the_schema_is_the_one_that_salvage_recognises() -> None:
-    """A column more or less must change `pica.synth.remains` too."""
+    """A column more or less must change `pica.synth.ledger.remains` too."""
     with closing(sqlite3.connect(":memory:")) as database:
         database.executescript(SCHEMA)
         names = {table: [row[1] for row in database.execute(f"PRAGMA table_info({table})")]

@@ -33,7 +33,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._now
 
     def _run_once(self) -> None:
-        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
+        if not self._ready:  # type: ignore[attr-defined]
+            if not self._scheduled:  # type: ignore[attr-defined]
+                raise RuntimeError("everybody waits and no timer is set: a wake-up was lost")
             self._now = max(self._now, self._scheduled[0].when())  # type: ignore[attr-defined]
         super()._run_once()  # type: ignore[misc]
 

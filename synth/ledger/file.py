@@ -10,8 +10,8 @@ from struct import pack
 from typing import Literal, NamedTuple
 from zlib import crc32
 
-from pica.synth.codec import zstd
 from pica.synth.errors import LedgerError
+from pica.synth.ledger.codec import zstd
 
 Durability = Literal["full", "normal"]
 

@@ -16,10 +16,9 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from pica.synth.codec import zstd
-from pica.synth.ledger_file import Books
-from pica.synth.models.base import Answer
-from pica.synth.pages import (
+from pica.synth.ledger.codec import zstd
+from pica.synth.ledger.file import Books
+from pica.synth.ledger.pages import (
     COMMITTED,
     INDEX_INNER,
     INDEX_LEAF,
@@ -31,6 +30,7 @@ from pica.synth.pages import (
     layouts,
     values,
 )
+from pica.synth.models.base import Answer
 
 _SAMPLE = 512  # pages, about, that a layout is judged by
 _SMALLEST = 40  # bytes of a stored call, at least: bounds the row ids that can be true

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pica.synth.salvage import Check
+    from pica.synth.ledger.salvage import Check
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from pica.synth.salvage import check
+    from pica.synth.ledger.salvage import check
 
     found = check(args.file)
     _show(found, args.json)
@@ -46,7 +46,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _salvage(args: argparse.Namespace) -> int:
-    from pica.synth.salvage import salvage
+    from pica.synth.ledger.salvage import salvage
 
     _show(salvage(args.file, args.to), args.json)
     return 0
@@ -90,7 +90,7 @@ def _export(args: argparse.Namespace) -> int:
 def _stats(args: argparse.Namespace) -> int:
     import json
 
-    from pica.synth.ledger_stats import stats
+    from pica.synth.ledger.stats import stats
 
     found = stats(args.file)
     if args.json:

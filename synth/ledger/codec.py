@@ -21,7 +21,7 @@ else:
     from backports import zstd
 
 if TYPE_CHECKING:
-    from pica.synth.ledger import Entry
+    from pica.synth.ledger.store import Entry
 
 __all__ = ["DICTIONARY_AFTER", "Codec", "zstd"]
 

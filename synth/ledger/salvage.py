@@ -15,13 +15,13 @@ from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pica.synth.codec import zstd
 from pica.synth.errors import LedgerError, UsageError
-from pica.synth.ledger_file import INSERT, Books, connect, explained, open_to_read
+from pica.synth.ledger.codec import zstd
+from pica.synth.ledger.file import INSERT, Books, connect, explained, open_to_read
+from pica.synth.ledger.pages import Pages, layouts, log_path, promised
+from pica.synth.ledger.remains import PageReader, Record, Tally, best_layout
 from pica.synth.lock import FileLock
 from pica.synth.models.base import Answer
-from pica.synth.pages import Pages, layouts, log_path, promised
-from pica.synth.remains import PageReader, Record, Tally, best_layout
 
 _EVERY_CALL = """
 SELECT id, key, answer, request, owner, model, prompt_tokens, completion_tokens, cost, seconds, at, seal

@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 import msgspec
 import orjson
 
-from pica.synth.codec import Codec, zstd
 from pica.synth.errors import BadRequest, LedgerError, Malformed
-from pica.synth.ledger_file import INSERT, Books, Durability, connect, explained, open_to_read, unusable
+from pica.synth.ledger.codec import Codec, zstd
+from pica.synth.ledger.file import INSERT, Books, Durability, connect, explained, open_to_read, unusable
 from pica.synth.lock import FileLock
 from pica.synth.models.base import Answer, Request
 

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pica.synth.codec import zstd
 from pica.synth.errors import LedgerError
-from pica.synth.ledger_file import explained, open_to_read
-from pica.synth.pages import log_path
+from pica.synth.ledger.codec import zstd
+from pica.synth.ledger.file import explained, open_to_read
+from pica.synth.ledger.pages import log_path
 from pica.synth.visible import visible_line
 
 # the first 18 bytes of a compressed text tell its length
