@@ -226,7 +226,7 @@ class Caller:
         if error.kind not in self._warned:
             self._warned.add(error.kind)
             self._warn(f"{error} (tried again; further ones are only counted)")
-        wait = min(self._retry.longest, self._retry.wait * 2 ** min(failures.total() - 1, 30))
+        wait = min(self._retry.longest, self._retry.wait * 2.0 ** min(failures.total() - 1, 30))
         return max(error.retry_after or 0.0, wait * self._jitter.uniform(0.5, 1.0))
 
     def _tries(self, lane: Lane, error: ModelError) -> int:

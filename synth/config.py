@@ -180,7 +180,7 @@ def _value(text: str) -> Any:
 class _Loader(yaml.SafeLoader):
     """YAML 1.2's plain values: `no` and `on` are words, `12:30` and dates too, `010` is ten, `1e-6` is a number."""
 
-    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}
+    yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012  # instead of YAML 1.1's
 
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF"))
@@ -190,7 +190,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(
     r"(?:[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"),
     list("-+.0123456789"))
 _Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile(r"<<\Z"), ["<"])
-_Loader.add_constructor("tag:pica,2025:int", lambda loader, node: int(loader.construct_scalar(node)))
+_Loader.add_constructor("tag:pica,2025:int", lambda loader, node: int(str(node.value)))
 
 
 def _set(values: dict[str, Any], path: list[str], value: Any, word: str) -> None:

@@ -1,16 +1,17 @@
 """Pace: how fast new calls to one model may start, learnt from a rate limiter's refusals (429).
 
-A rate limiter is thought of as a token bucket: it holds some calls in store and refills at a steady rate. Nothing is
-paced until the first refusal. Then nothing starts until the server's `Retry-After` has passed, and the first pace is
-the geometric mean of the two bounds that the first stretch of calls gives: accepted calls a second with the pause
-counted (too low if the bucket overflowed while nothing was sent), and without it (too high, since the store was part of
-it). The pace climbs quickly until it is refused again. At that moment the bucket is empty for the second time, so that
-the rate follows from what was accepted in between: all of it over all of the time, pause included, or what exceeds the
-store over any last part of the stretch, whichever is more; both are lower bounds, and one of them is tight. What the
-bucket saved up during the pause is used up by a somewhat higher pace. After `HOLD` seconds the pace climbs again,
-slowly at first, since limits change; it stops being kept once it has grown far beyond what was learnt.
+A rate limiter is thought of as a token bucket: it has some calls in store and refills at a steady rate. Nothing is
+paced until the first refusal. Then nothing starts until the server's `Retry-After` has passed. The first stretch of
+calls bounds the rate: accepted calls a second with the pause counted are too few if the bucket overflowed in the pause,
+without it too many, since the store was part of them. The first pace is the geometric mean of the two, and climbs
+quickly until it is refused. Then the bucket is empty for the second time, so that the rate follows from what was
+accepted in between: all of it over all of the time, pause included, or what exceeds the store over any last part of the
+stretch; both are lower bounds, and the higher one is tight. A learnt pace falls by `FALL` at most at one refusal. What
+the bucket saved up in the pause is used by a somewhat higher pace. After `HOLD` seconds the pace climbs, slowly at
+first, since limits change; what was refused then lies above the rate, so the next pace lies between the two. A pace
+that has grown far beyond what was learnt is dropped.
 
-Calls count by the moment they start, and up to the first one that is refused, so that slow answers do not matter.
+Calls count by the moment they start, so that slow answers do not matter.
 Source of the model: token buckets as in RFC 2697; the search is TCP's slow start (RFC 5681) on a rate, not a window.
 """
 

@@ -65,14 +65,14 @@ class Recipe(ABC, Generic[C]):
         """Accepted rows that `finish` needs to see to keep `n`: more than `n` where it selects."""
         return self.config.n
 
-    async def prepare(self, run: Run) -> None:  # noqa: B027
+    async def prepare(self, run: Run) -> None:
         """Get what all rows need: a chat template, a file, a list of topics."""
 
     @abstractmethod
     async def make_row(self, draft: Draft) -> msgspec.Struct | Sequence[msgspec.Struct]:
         """Make one row (or several that belong together), or raise `Reject`."""
 
-    def finish(self, table: Table, progress: Progress) -> None:  # noqa: B027
+    def finish(self, table: Table, progress: Progress) -> None:
         """What needs all rows at once. May run more than once, each time on a larger table."""
 
     @abstractmethod

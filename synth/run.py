@@ -174,7 +174,7 @@ class Run:
         if self.caller.stopped is not None:
             raise self.caller.stopped
 
-    async def _supervise(self, tasks: list[asyncio.Future[None]]) -> None:
+    async def _supervise(self, tasks: Sequence[asyncio.Future[None]]) -> None:
         """Wait for the workers; once the run is stopped, give the calls in flight their time and end the rest."""
         everything = asyncio.gather(*tasks, return_exceptions=True)
         while not everything.done():

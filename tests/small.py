@@ -15,7 +15,7 @@ from pica.synth.caller import Caller, Retry
 from pica.synth.config import RunConfig
 from pica.synth.errors import Reject
 from pica.synth.ledger import Ledger, read_calls
-from pica.synth.models.base import ModelConfig, Request, Sampling, assistant, user
+from pica.synth.models.base import ModelConfig, Request, Sampling, user
 from pica.synth.models.fake import Script, ScriptedModel
 from pica.synth.plan import Plan, Step
 from pica.synth.purse import Purse
@@ -66,7 +66,8 @@ class TalkRecipe(Recipe[TalkConfig]):
         if len(answer.text) < self.config.short:
             raise Reject("short", f"{len(answer.text)} characters")
         return Talk(id=draft.id, recipe=self.name, model=self.config.teacher.name, seed=draft.seed, calls=draft.calls,
-                    messages=[dict(user(question)), dict(assistant(answer.text))], length=len(answer.text))  # type: ignore[call-overload]
+                    messages=[{"role": "user", "content": question}, {"role": "assistant", "content": answer.text}],
+                    length=len(answer.text))
 
     def plan(self) -> Plan:
         return Plan(self.config.n, [Step("answer", self.config.teacher, 1, 10, 100)])
@@ -129,6 +130,12 @@ def data(path: Path) -> dict[str, bytes]:
     """The bytes of the rows and rejects in the folder `path`."""
     return {file.relative_to(path).as_posix(): file.read_bytes()
             for file in sorted([*path.glob("data/*"), *path.glob("rejected/*")])}
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something that other tasks do."""
+    while not condition():  # noqa: ASYNC110  # there is no event to wait for
+        await asyncio.sleep(0.001)
 
 
 async def together(*parts: Any) -> Sequence[Any]:

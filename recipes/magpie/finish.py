@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from pica.recipes.magpie.config import DIFFICULTIES, QUALITIES, MagpieConfig
+from pica.recipes.magpie.config import MagpieConfig
+from pica.recipes.magpie.schemas import DIFFICULTIES, QUALITIES
 from pica.synth.embed import Embedder
 from pica.synth.errors import UsageError
 from pica.synth.filters import select

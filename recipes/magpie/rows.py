@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
+
 from pica.recipes.magpie.config import Difficulty, Quality
 from pica.synth.rows import Messages, Provenance
 
@@ -29,7 +31,7 @@ class MagpieFields(Provenance, kw_only=True):
     task_category: Annotated[str | None, "kind of task, by the tagger", "category"] = None
     other_task_category: Annotated[list[str] | None, "further kinds that fit"] = None
     tagger: Annotated[str | None, "model that tagged difficulty, quality and category"] = None
-    unparsed: Annotated[list[str], "tags whose answers could not be parsed"] = []
+    unparsed: Annotated[list[str], "tags whose answers could not be parsed"] = msgspec.field(default_factory=list)
     safety: Annotated[str | None, "safe or unsafe, of instruction and answer", "category"] = None
     safety_category: Annotated[str | None, "what is unsafe"] = None
     safety_model: Annotated[str | None, "model that judged safety"] = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import SCRIPTS, Scripted, calling, chat, together
+from small import SCRIPTS, Scripted, calling, chat, together, until
 
 from pica.synth.budget import Budget
 from pica.synth.caller import Caller, Retry
@@ -61,10 +62,9 @@ class TestLedgerFirst:
         assert (caller.counts.made, caller.counts.cached) == (0, 1)
 
     async def test_an_answer_is_durable_before_it_is_seen(self, tmp_path: Path, scripted: Scripted) -> None:
-        config, model = scripted("durable", lambda request, sample: "kept")
+        config, _ = scripted("durable", lambda request, sample: "kept")
         with calling(tmp_path) as caller:
             (called,) = await caller.ask(config, chat("hello"))
-            import sqlite3
             other = sqlite3.connect(f"file:{tmp_path}/ledger.sqlite?mode=ro", uri=True)
             try:
                 assert other.execute("SELECT hex(key) FROM calls").fetchall() == [(called.key.upper(),)]
@@ -169,7 +169,11 @@ class TestRetries:
 
     async def test_a_server_that_answered_before_is_waited_for(self, tmp_path: Path, scripted: Scripted) -> None:
         errors: list[ModelError] = []
-        config, model = scripted("away", lambda request, sample: failing(errors and [errors.pop()])(request, sample))
+        def answer(request: Request, sample: int) -> str:
+            if errors:
+                raise errors.pop()
+            return "at last"
+        config, _ = scripted("away", answer)
         with calling(tmp_path, retry=PATIENT) as caller:
             await caller.ask(config, chat("one"))
             errors += [Unreachable("restarting")] * (PATIENT.tries + PATIENT.first_contact + 3)
@@ -269,8 +273,9 @@ Gives0, Gives1, Gives3 = (type(f"Gives{number}", (Gives,), {"number": number}) f
 
 def used(request: Request, rng: random.Random) -> Answer:
     """An answer that uses some of what was set aside for it."""
-    prompt, completion = token_bound(request)
-    return Answer(text="x", prompt_tokens=rng.randint(0, prompt), completion_tokens=rng.randint(0, request.sampling.max_tokens))
+    prompt, _ = token_bound(request)
+    return Answer(text="x", prompt_tokens=rng.randint(0, prompt),
+                  completion_tokens=rng.randint(0, request.sampling.max_tokens))
 
 
 class TestKindsOfFault:
@@ -326,7 +331,7 @@ class TestBudget:
 
     async def test_a_call_that_could_pass_the_cap_on_tokens_is_not_made(self, tmp_path: Path, scripted: Scripted) -> None:
         config, model = scripted("tokens", lambda request, sample: "x")
-        with calling(tmp_path, budget=Budget(tokens=100)) as caller, pytest.raises(BudgetSpent, match="budget.tokens=100"):
+        with calling(tmp_path, budget=Budget(tokens=100)) as caller, pytest.raises(BudgetSpent, match=r"budget\.tokens=100"):
             await caller.ask(config, chat("hello", max_tokens=100))
         assert model.requests == []
 
@@ -394,28 +399,27 @@ class TestEnds:
         config, model = scripted("never", never)
         with calling(tmp_path, budget=Budget(calls=3), concurrency=2) as caller:
             tasks = [asyncio.ensure_future(caller.ask(config, chat(str(k)))) for k in range(6)]
-            while len(model.requests) < 2:
-                await asyncio.sleep(0)
+            await until(lambda: len(model.requests) == 2)
             for task in tasks:
                 task.cancel()
             await together(*tasks)
             assert (caller.in_flight, caller.lane(config).window.in_flight, caller.lane(config).window.size) == (0, 0, 2.0)
-            quick, _ = scripted("never", lambda request, sample: "x")
+            scripted("never", lambda request, sample: "x")
             caller.lane(config).model = SCRIPTS["never"]
             for k in range(3):
                 await caller.ask(config, chat(f"again {k}"))
 
     async def test_a_cancelled_call_lets_its_twin_ask(self, tmp_path: Path, scripted: Scripted) -> None:
-        turns = iter([asyncio.Event().wait, lambda: asyncio.sleep(0)])
+        turns = iter([True, False])
 
         async def answer(request: Request, sample: int) -> str:
-            await next(turns)()
+            if next(turns):
+                await asyncio.Event().wait()
             return "second"
         config, model = scripted("twin", answer)
         with calling(tmp_path) as caller:
             first = asyncio.ensure_future(caller.ask(config, chat("same")))
-            while not model.requests:
-                await asyncio.sleep(0)
+            await until(lambda: model.requests)
             second = asyncio.ensure_future(caller.ask(config, chat("same")))
             await asyncio.sleep(0)
             first.cancel()
@@ -431,8 +435,7 @@ class TestEnds:
         config, model = scripted("stopping", answer)
         with calling(tmp_path, concurrency=2) as caller:
             tasks = [asyncio.ensure_future(caller.ask(config, chat(str(k)))) for k in range(5)]
-            while len(model.requests) < 2:
-                await asyncio.sleep(0)
+            await until(lambda: len(model.requests) == 2)
             caller.stop(Interrupted("enough"))
             go.set()
             found = await together(*tasks)
@@ -450,8 +453,7 @@ class TestEnds:
         most = sum(token_bound(chat("0"))) + 10
         with calling(tmp_path, budget=Budget(tokens=most)) as caller:
             tasks = [asyncio.ensure_future(caller.ask(config, chat(str(k)))) for k in range(2)]
-            while caller.in_flight < 2:
-                await asyncio.sleep(0)
+            await until(lambda: caller.in_flight == 2)
             caller.stop(Interrupted("enough"))
             go.set()
             found = await together(*tasks)
@@ -461,7 +463,6 @@ class TestEnds:
     async def test_a_ledger_that_cannot_be_written_stops_everything(self, tmp_path: Path, scripted: Scripted) -> None:
         config, model = scripted("unwritten", lambda request, sample: "x")
         with calling(tmp_path) as caller:
-            import sqlite3
             other = sqlite3.connect(tmp_path / "ledger.sqlite")
             other.executescript("CREATE TRIGGER full BEFORE INSERT ON calls BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
             other.close()

@@ -108,7 +108,7 @@ class TestFiles:
     def test_a_file_that_cannot_be_read(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"cannot read config .*absent.yaml: No such file"):
             load_config(MagpieConfig, file=tmp_path / "absent.yaml")
-        with pytest.raises(UsageError, match="cannot read config .*: Is a directory"):
+        with pytest.raises(UsageError, match=r"cannot read config .*: Is a directory"):
             load_config(MagpieConfig, file=tmp_path)
         (tmp_path / "latin.yaml").write_bytes(b"n: 5 # caf\xe9\n")
         with pytest.raises(UsageError, match="is not YAML"):
@@ -259,9 +259,7 @@ class TestFields:
 
     def test_every_default_that_is_shown_can_be_written(self) -> None:
         for key, kind, default, _ in fields(MagpieConfig):
-            if default and not default.startswith("the ") and "." not in key:
-                load_config(MagpieConfig, words=[f"{key}={default}"])
-            elif default and kind != "model" and not key.startswith("select."):
+            if default and not default.startswith("the ") and not (kind == "model" and "." in key):
                 load_config(MagpieConfig, words=[f"{key}={default}"])
 
     def test_every_field_says_what_it_is(self) -> None:

@@ -103,7 +103,8 @@ class TestFolder:
                   "print(json.dumps({name: list(split['id']) for name, split in found.items()}))\n"
                   "assert found['train'][0]['messages'][0]['role'] == 'user'\n")
         done = subprocess.run([sys.executable, "-W", "ignore", "-c", script, str(made)], capture_output=True, text=True,
-                              timeout=120, env={**os.environ, "HF_HOME": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"})
+                              check=False, timeout=120,
+                              env={**os.environ, "HF_HOME": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"})
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout.splitlines()[-1]) == {"train": [row["id"] for row in rows(made)]}
 
@@ -176,7 +177,7 @@ class TestAgain:
 
     def test_another_config_is_shown_as_a_difference(self, made: Path) -> None:
         before = data(made)
-        with pytest.raises(FolderError, match=r"config.n: 6 -> 7; config.question: \"What is a magpie\?\" -> \"Why\?\".*--update"):
+        with pytest.raises(FolderError, match=r"config\.n: 6 -> 7; config\.question: .*magpie\?. -> .Why\?..*--update"):
             build(made, n=7, short=700, question="Why?")
         assert data(made) == before
 
@@ -222,7 +223,7 @@ def cut(path: Path) -> None:
 
 class TestTooFew:
     def test_what_there_is_is_written_without_a_manifest(self, tmp_path: Path) -> None:
-        with pytest.raises(TooFew, match=r"of 5 rows after 8 candidates.*most were rejected because: short \(\d\).*max_candidates"):
+        with pytest.raises(TooFew, match=r"of 5 rows after 8 candidates.*because: short \(\d\).*max_candidates"):
             build(tmp_path / "out", n=5, short=850, max_candidates=8)
         found = rows(tmp_path / "out")
         assert len(found) < 5
@@ -247,7 +248,8 @@ class TestPlaces:
         held = DatasetFolder(made)
         try:
             done = subprocess.run([sys.executable, "-m", "pica", "run", "magpie", "teacher=fake/magpie", "--out", str(made)],
-                                  capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": str(ROOT)})
+                                  capture_output=True, text=True, timeout=60, check=False,
+                                  env={**os.environ, "PYTHONPATH": str(ROOT)})
         finally:
             held.close()
         assert done.returncode == 1
@@ -314,7 +316,7 @@ class TestPlaces:
     def test_a_read_only_folder(self, tmp_path: Path) -> None:
         tmp_path.chmod(0o500)
         try:
-            with pytest.raises(FolderError, match="cannot write|opened for writing"):
+            with pytest.raises(FolderError, match=r"cannot write|opened for writing"):
                 build(tmp_path / "out", n=1)
         finally:
             tmp_path.chmod(0o700)
@@ -376,8 +378,8 @@ class TestDisks:
         assert data(tmp_path / "roomy") == data(small_disk / "out")
 
 
-ODD = {"nul": "before\0after", "line": "x" * 1_000_000, "bidi": "\u202eevil\u2028\u2029\ufeff", "html": "</script><script>alert(1)",
-       "emoji": "🐦" * 100, "crlf": "a\r\nb\rc", "json": '{"a": "\\u0000"}', "escape": "\x1b[31m\x7f\x85"}
+ODD = {"nul": "before\0after", "line": "x" * 1_000_000, "bidi": "\u202eevil\u2028\u2029\ufeff", "emoji": "🐦" * 100,
+       "html": "</script><script>alert(1)", "crlf": "a\r\nb\rc", "json": '{"a": "\\u0000"}', "escape": "\x1b[31m\x7f\x85"}
 
 
 class TestHostileText:
