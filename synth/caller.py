@@ -66,7 +66,7 @@ class Called(NamedTuple):
 
 
 class Lane:
-    """A model in use: its window, and whether it ever answered."""
+    """A model in use: its window, how many rows are worth making at once for it, and whether it ever answered."""
 
     def __init__(self, config: ModelConfig, concurrency: int, state: Path | None = None) -> None:
         self.config = config
@@ -75,6 +75,8 @@ class Lane:
         self.maximum = min(limits) if not config.batch else config.max_in_flight or BATCHED
         start = {"start": self.maximum} if self.model.slots or config.batch else {}
         self.window = Window(self.maximum, **start)
+        # a window fills, and grows, only while calls wait for it; an engine in this process would only start rows too early
+        self.rows = 2 * self.maximum + 8 if self.model.slots is None else self.maximum + self.maximum // 4 + 1
         self.identity = config.identity or self.model.identity
         self.answered = False
 

@@ -19,6 +19,7 @@ from pica.synth.spool import Spool
 
 Style = Literal["terminal", "plain", "json", "quiet"]
 REDRAW = {"terminal": 0.2, "plain": 5.0, "json": 1.0}  # seconds
+PATIENT = 60.0  # seconds between two plain lines, once a run has lasted a while
 
 
 def style_for(stream: IO[str], *, json: bool = False, quiet: bool = False) -> Style:
@@ -38,6 +39,7 @@ class Snapshot:
     accepted: int
     candidates: int
     active: int
+    rejected: int
     reasons: dict[str, int]
     made: int
     cached: int
@@ -88,8 +90,13 @@ class Progress:
     async def _loop(self, run: Run, spool: Spool, want: int) -> None:
         with suppress(asyncio.CancelledError):
             while True:
-                await asyncio.sleep(REDRAW[self.style])
+                await asyncio.sleep(self._pause())
                 self._show(self.snapshot(run, spool, want))
+
+    def _pause(self) -> float:
+        """Plain lines come more rarely the longer a run lasts."""
+        pause = REDRAW[self.style]
+        return min(PATIENT, max(pause, (time.monotonic() - self._started) / 10)) if self.style == "plain" else pause
 
     def snapshot(self, run: Run, spool: Spool, want: int) -> Snapshot:
         """The state of the run now; speeds are over the last ten seconds or so."""
@@ -100,7 +107,8 @@ class Progress:
         elapsed = max(now - then, 1e-9)
         speed = (spool.accepted - accepted_then) / elapsed
         left = max(want - spool.accepted, 0) / speed if speed > 0 else None
-        return Snapshot(want, spool.accepted, len(spool), run.active, dict(spool.reasons.most_common(4)), counts.made,
+        return Snapshot(want, spool.accepted, len(spool), run.active, spool.reasons.total(),
+                        dict(spool.reasons.most_common(4)), counts.made,
                         counts.cached, counts.failed, run.caller.in_flight,
                         sum(int(lane.window.size) for lane in run.caller.lanes), tokens,
                         (counts.completion_tokens - completion_then) / elapsed, counts.cost, now - self._started, left)
@@ -143,10 +151,9 @@ class Progress:
 
 
 def _texts(at: Snapshot) -> tuple[str, str]:
-    rejected = at.candidates - at.active - at.accepted
     why = ", ".join(f"{number} {reason}" for reason, number in at.reasons.items())
     left = f"  {duration(at.seconds_left)} left" if at.seconds_left is not None else ""
-    first = (f"{at.accepted:,} of {at.wanted:,} rows  {max(rejected, 0):,} rejected{f' ({why})' if why else ''}  "
+    first = (f"{at.accepted:,} of {at.wanted:,} rows  {at.rejected:,} rejected{f' ({why})' if why else ''}  "
              f"{duration(at.seconds)}{left}")
     cost = f"  ${at.cost:.4f}" if at.cost else ""
     failed = f"  {at.failed_tries:,} failed tries" if at.failed_tries else ""

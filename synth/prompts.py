@@ -6,6 +6,9 @@
 A slot is `{{name}}` (the text as it is), `{{name:fenced}}` (the text between two lines that bear a mark) or
 `{{name:mark}}` (that mark, so that the prompt can speak of it). Marks are hashes of the prompt and of what is inserted:
 the same call always has the same prompt (the ledger needs that), and a text cannot hold the hash of itself.
+
+What stays the same from call to call stands first in a prompt file and what changes last, marks included: servers then
+read the common beginning once.
 """
 
 from __future__ import annotations

@@ -152,12 +152,11 @@ class Run:
                    ) -> None:
         """Make candidates from where `spool` ends until it holds `want` accepted rows, or `limit` candidates.
 
-        `models` are those that the rows will ask; their windows decide how many rows are made at once. Raises what
+        `models` are those that the rows will ask; they decide how many rows are made at once. Raises what
         stopped the run: `Stopped` (budget, interruption, failures), `ModelError` (denied, unreachable), `LedgerError`,
         or any exception of `make` that is neither `Reject` nor `ModelError`.
         """
-        widest = max((self.caller.lane(model).maximum for model in models), default=64)
-        workers = min(limit - len(spool), 2 * widest + 8)
+        workers = min(limit - len(spool), max((self.caller.lane(model).rows for model in models), default=64))
         if workers <= 0 or spool.accepted >= want:
             return
         for model in models:

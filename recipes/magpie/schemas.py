@@ -30,7 +30,7 @@ def _choice(*values: str) -> dict[str, Any]:
     return {"type": "string", "enum": list(values)}
 
 
-_SENTENCE: Final = {"type": "string", "minLength": 1, "maxLength": 1000}
+_SENTENCE: Final = {"type": "string", "minLength": 1, "maxLength": 240}
 
 #: Answer to `tag_difficulty.txt`.
 DIFFICULTY: Final = _object(intent=_SENTENCE, knowledge=_SENTENCE, difficulty=_choice(*DIFFICULTIES))

@@ -44,7 +44,7 @@ def through_pica(model: Model, texts: list[str], length: int) -> Tokens:
 
 
 def llamacpp_directly(texts: list[str], length: int, slots: int) -> tuple[Tokens, Callable[[], None]]:
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as Pica sets it: the engine's setting, not Pica's overhead
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as Pica sets it: the engine's setting, not Pica's overhead
     import xllamacpp
 
     params = xllamacpp.CommonParams()

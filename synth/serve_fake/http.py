@@ -72,6 +72,7 @@ class Connection(asyncio.Protocol):
         self._buffer = b""
         self._waiting: asyncio.TimerHandle | None = None
         self._silent = False
+        self._last = False
         self._pending: Reply | None = None
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
@@ -128,6 +129,7 @@ class Connection(asyncio.Protocol):
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             return None
         self._buffer = buffer[end + 4 + length:]
+        self._last = b"\r\nconnection: close" in lower
         method, target = head.split(b" ", 2)[:2]
         path = target.partition(b"?")[0].decode("latin-1")
         return Call(method.decode("latin-1"), path, head, buffer[end + 4:end + 4 + length])
@@ -171,6 +173,8 @@ class Connection(asyncio.Protocol):
             self._transport.close()
         else:
             self._transport.write(head + body)
+            if self._last:
+                self._transport.close()
 
 
 def _phrase(status: int) -> str:

@@ -36,6 +36,14 @@ def local():
     asyncio.run(model.close())
 
 
+@pytest.fixture(scope="module")
+def exact():
+    """The settings under which an answer depends on nothing but its request."""
+    model = open_model(ModelConfig(name="local", extra={"slots": 1, "cache": 0}))
+    yield model
+    asyncio.run(model.close())
+
+
 @pytest.fixture
 def tiny(tmp_path):
     return write_tiny_gguf(tmp_path / "tiny.gguf", template=TEMPLATE)
@@ -123,34 +131,34 @@ def test_a_cache_that_cannot_be_written_names_the_variable(tmp_path, monkeypatch
 
 
 @pytest.mark.real
-async def test_the_same_seed_gives_the_same_text_alone_and_in_a_crowd(local):
+async def test_the_same_seed_gives_the_same_text_alone_and_in_a_crowd(exact):
     requests = [Request(task="complete", prompt=PRE_QUERY * (1 + i % 2), seed=i, sampling=Sampling(max_tokens=16))
                 for i in range(8)]
-    alone = [(await local.generate(request))[0].text for request in requests[:3]]
-    crowd = [answers[0].text for answers in await asyncio.gather(*map(local.generate, requests))]
+    alone = [(await exact.generate(request))[0].text for request in requests[:3]]
+    crowd = [answers[0].text for answers in await asyncio.gather(*map(exact.generate, requests))]
     assert crowd[:3] == alone
     assert len(set(crowd)) == len(crowd)
 
 
 @pytest.mark.real
-async def test_samples_differ_repeat_and_do_not_overlap_with_the_next_seed(local):
+async def test_samples_differ_repeat_and_do_not_overlap_with_the_next_seed(exact):
     request = Request(task="complete", prompt=PRE_QUERY, seed=1, n=3, sampling=Sampling(max_tokens=12))
-    first = [answer.text for answer in await local.generate(request)]
+    first = [answer.text for answer in await exact.generate(request)]
     other = Request(task="complete", prompt=PRE_QUERY, seed=2, n=2, sampling=Sampling(max_tokens=12))
-    assert [answer.text for answer in await local.generate(request)] == first
-    assert len({*first, *(answer.text for answer in await local.generate(other))}) == 5
+    assert [answer.text for answer in await exact.generate(request)] == first
+    assert len({*first, *(answer.text for answer in await exact.generate(other))}) == 5
 
 
 @pytest.mark.real
-async def test_chat_is_the_completion_of_what_render_shows(local):
-    assert isinstance(local, Renders)
+async def test_chat_is_the_completion_of_what_render_shows(exact):
+    assert isinstance(exact, Renders)
     messages = (user("Name three colours."),)
-    text = await local.render(messages, add_generation_prompt=True)
+    text = await exact.render(messages, add_generation_prompt=True)
     assert text.endswith("<|im_start|>user\nName three colours.<|im_end|>\n<|im_start|>assistant\n")
-    chat = await one(local, task="chat", messages=messages, sampling={"temperature": 0, "max_tokens": 16})
-    raw = await one(local, prompt=text, sampling={"temperature": 0, "max_tokens": 16})
+    chat = await one(exact, task="chat", messages=messages, sampling={"temperature": 0, "max_tokens": 16})
+    raw = await one(exact, prompt=text, sampling={"temperature": 0, "max_tokens": 16})
     assert (chat.text, chat.prompt_tokens) == (raw.text, raw.prompt_tokens)
-    closed = await local.render([*messages, assistant("Red.")], add_generation_prompt=False)
+    closed = await exact.render([*messages, assistant("Red.")], add_generation_prompt=False)
     assert closed.endswith("<|im_start|>assistant\nRed.<|im_end|>\n")
 
 
@@ -313,7 +321,7 @@ async def test_a_file_cut_short_is_told_at_the_first_call(tiny):
 def test_wrong_settings_are_named(tiny):
     with pytest.raises(UsageError, match=r"no.*such.*gguf|cannot read"):
         open_model("llamacpp/no/such.gguf")
-    with pytest.raises(UsageError, match=r"unknown setting 'slot' in extra .* known: gpu_layers, slots, threads"):
+    with pytest.raises(UsageError, match=r"unknown setting 'slot' in extra .* known: cache, gpu_layers, slots, threads"):
         open_model(ModelConfig(name=f"llamacpp/{tiny}", extra={"slot": 1}))
     with pytest.raises(UsageError, match=r"extra.slots of .* is 0; give a whole number from 1"):
         open_model(ModelConfig(name=f"llamacpp/{tiny}", extra={"slots": 0}))
