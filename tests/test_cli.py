@@ -168,7 +168,7 @@ class TestRun:
         (tmp_path / "my.yaml").write_text("n: 2\ntags: []\nteacher: fake/magpie\nduplicates: {embedder: none}\n")
         assert pica("run", "magpie", "--config", str(tmp_path / "my.yaml"), "--out", str(tmp_path / "a")).code == 0
         plan = json.loads(pica("run", "magpie", "--config", "quickstart", "teacher=fake/magpie", "--plan", "--json").out)
-        assert plan["rows"] == 24
+        assert plan["rows"] == 16
 
     def test_json_is_lines_of_json(self, tmp_path: Path) -> None:
         said = process("run", "magpie", "n=3", "teacher=fake/magpie?latency=0.3", *QUICK[1:], "concurrency=1", "--json",
