@@ -22,16 +22,16 @@ def overview(recipe: str, folder: Path, table: Table, manifest: dict[str, Any], 
     rows = manifest["rows"]
     rejected = rows["in"] - rows["out"]
     verdict = f"{rows['out']:,} rows accepted of {rows['in']:,} made; {rejected:,} rejected"
-    shown = [Shown(column.name, column.kind, column.description, order=column.order)  # type: ignore[arg-type]
-             for column in columns if column.kind]
+    drawn = _distributions(table, columns)
+    shown = [Shown(column.name, "number" if column.kind == "number" else "category", column.description, order=column.order)
+             for column in columns if column.name in drawn]
     sections: list[Section] = []
     if rows["rejected"]:
         sections.append(Bars("Why rows were rejected", list(rows["rejected"].items()), field="reject_reason"))
     return Report(title=f"{recipe}: {rows['out']:,} rows", subtitle=str(folder.name), verdict=verdict,
-                  warnings=_warnings(manifest), facts=_facts(manifest),
-                  sections=[*sections, *more, *_distributions(table, columns)], rows=_rows(table),
-                  columns=[*shown, Shown("reject_reason", "category", REJECTED_COLUMNS[1].description, shown=False)],
-                  trace=f"pica trace {folder} {{id}}")
+                  warnings=_warnings(manifest), facts=_facts(manifest), sections=[*sections, *more, *drawn.values()],
+                  rows=_rows(table), trace=f"pica trace {folder} {{id}}",
+                  columns=[*shown, Shown("reject_reason", "category", REJECTED_COLUMNS[1].description, shown=False)])
 
 
 def _rows(table: Table) -> Iterator[Mapping[str, Any]]:
@@ -65,8 +65,8 @@ def _facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     return [*facts, ("pica", manifest["versions"]["pica"])]
 
 
-def _distributions(table: Table, columns: list[Column]) -> list[Section]:
-    """One pass over the rows: a histogram of every number, bars of every category."""
+def _distributions(table: Table, columns: list[Column]) -> dict[str, Section]:
+    """A histogram of every number, bars of every category, by column; those with a single value have nothing to show."""
     numbers = {column.name: Distribution() for column in columns if column.kind == "number"}
     counts: dict[str, Counter[str]] = {column.name: Counter() for column in columns if column.kind == "category"}
     for row in table.rows():
@@ -74,12 +74,18 @@ def _distributions(table: Table, columns: list[Column]) -> list[Section]:
             distribution.add(row.get(name))
         for name, counter in counts.items():
             counter[str(row.get(name)) if row.get(name) is not None else "none"] += 1
-    sections: list[Section] = []
+    sections: dict[str, Section] = {}
     for column in columns:
-        if column.name in numbers and (distribution := numbers[column.name]).n:
-            sections.append(distribution.histogram(column.name, note=column.description, field=column.name))
-        elif column.name in counts and len(counter := counts[column.name]) > 1:
-            ranked = [(label, counter[label]) for label in column.order if counter[label]] or counter.most_common(MOST_LABELS)
-            extra = [(label, number) for label, number in counter.items() if column.order and label not in column.order]
-            sections.append(Bars(column.name, [*ranked, *extra], note=column.description, field=column.name))
+        name = column.name
+        if name in numbers and numbers[name].least < numbers[name].greatest:
+            sections[name] = numbers[name].histogram(name, note=column.description, field=name)
+        elif name in counts and len(counts[name]) > 1:
+            sections[name] = Bars(name, _ranked(counts[name], column.order), note=column.description, field=name)
     return sections
+
+
+def _ranked(counter: Counter[str], order: tuple[str, ...]) -> list[tuple[str, int]]:
+    """Labels in their own order, those without one behind; without any order the most common first."""
+    if not order:
+        return counter.most_common(MOST_LABELS)
+    return [(label, counter[label]) for label in [*order, *(name for name in counter if name not in order)] if counter[label]]

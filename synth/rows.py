@@ -44,7 +44,7 @@ class PreferenceRow(Provenance, kw_only=True):
 
 class Column(msgspec.Struct, frozen=True):
     """A column of a dataset: its name, Python type, and what it means. `kind` is how a report shows it: `number`,
-    `category` (few values, `order` ranks them), `text`, or empty for none."""
+    `category` (few values, `order` ranks them), or not at all."""
 
     name: str
     type: Any

@@ -81,10 +81,10 @@ class Draft:
         return derive_seed(self.seed, step, attempt)
 
     async def complete(self, step: str, model: ModelConfig, prompt: str, sampling: Sampling, *, attempt: int = 0,
-                       schema: dict[str, Any] | None = None) -> Answer:
-        """Let `model` continue the raw text `prompt`."""
-        return (await self.ask(step, model, Request(task="complete", prompt=prompt, sampling=sampling, schema=schema),
-                               attempt=attempt))[0]
+                       bos: str = "", schema: dict[str, Any] | None = None) -> Answer:
+        """Let `model` continue the raw text `prompt`, which starts with the token `bos` if that is given."""
+        request = Request(task="complete", prompt=prompt, sampling=sampling, schema=schema, bos=bos)
+        return (await self.ask(step, model, request, attempt=attempt))[0]
 
     async def chat(self, step: str, model: ModelConfig, messages: Sequence[Message], sampling: Sampling, *,
                    attempt: int = 0, schema: dict[str, Any] | None = None) -> Answer:
@@ -127,12 +127,13 @@ MakeRow = Callable[[Draft], Awaitable[msgspec.Struct | Sequence[msgspec.Struct]]
 
 
 class Run:
-    """Rows made at once, over one ledger. `name` and `seed` determine every row's seeds."""
+    """Rows made at once, over one ledger. `name` and `seed` determine every row's seeds; `say` tells the user something."""
 
     def __init__(self, ledger: Ledger, *, name: str, seed: int = 0, concurrency: int = 256,
                  budget: Budget | None = None, retry: Retry | None = None, failures: Failures | None = None,
                  warn: Warn = lambda text: None, state: Path | None = None) -> None:
         self.name = name
+        self.say = warn
         self.purse = Purse(budget or Budget(), ledger.spent())
         self.caller = Caller(ledger, self.purse, concurrency=concurrency, retry=retry, warn=warn,
                              state=state)

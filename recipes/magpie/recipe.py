@@ -28,8 +28,7 @@ from pica.synth.run import Draft, Run, together
 from pica.synth.table import Table
 from pica.synth.templates import ChatTemplate, chat_template
 
-MOST_STOPS = 16      # stop strings that every server takes
-STARTS = 4           # tries for an instruction that does not start as the family must not
+STARTS = 4  # tries for an instruction that does not start as the family must not
 
 
 class Magpie(Recipe[MagpieConfig]):
@@ -61,8 +60,12 @@ class Magpie(Recipe[MagpieConfig]):
         self.tools = tools(self.config)
         model = run.caller.lane(self.config.teacher).model
         self.template = await chat_template(self.config.template, model)
-        stop = tuple(dict.fromkeys([*self.config.instruction.stop, *self.template.stop]))[:MOST_STOPS]
+        stop = tuple(dict.fromkeys([*self.config.instruction.stop, *self.template.stop]))
         self.instruction = self.config.instruction.model_copy(update={"stop": stop})
+        advised = {key: value for key, value in self.template.sampling.items() if getattr(self.instruction, key) != value}
+        if advised:
+            settings = " ".join(f"instruction.{key}={value:g}" for key, value in advised.items())
+            run.say(f"the published setting for {self.template.family} is {settings}; going on with yours")
 
     async def make_row(self, draft: Draft) -> MagpieRow | MagpiePreferenceRow:
         """One conversation: sample, answer, go on for `turns`, tag."""
@@ -102,7 +105,8 @@ class Magpie(Recipe[MagpieConfig]):
         would have it."""
         config, attempt = self.config.sanitize, 0
         while True:
-            answer = await draft.complete(step, self.config.teacher, prefix, self.instruction, attempt=attempt)
+            answer = await draft.complete(step, self.config.teacher, prefix, self.instruction, attempt=attempt,
+                                          bos=self.template.bos)
             if step == "instruction":
                 draft.keep(instruction=answer.text)
             try:

@@ -79,7 +79,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     values for the conversation `messages` (which ends with the assistant); `embed` returns a vector of the text
     `prompt`; `logprobs` returns the log-probabilities of `continuation` after `prompt`.
     `seed`: None where the answer does not depend on one. `n`: samples wanted, answered in order.
-    `schema`: a JSON schema that the answer must follow, for models that can be held to one.
+    `schema`: a JSON schema that the answer must follow, for models that can be held to one. `bos`: the token that begins
+    a sequence, as text, if `prompt` starts with it: servers that add one by themselves are sent the prompt without it.
     """
 
     task: Literal["complete", "chat", "score", "embed", "logprobs"]
@@ -90,6 +91,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None = None
     n: int = 1
     schema: dict[str, Any] | None = None
+    bos: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

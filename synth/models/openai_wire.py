@@ -63,7 +63,7 @@ def encode(request: Request, model: str, dialect: Dialect, extra: Mapping[str, A
     body: Json = {"model": model}
     match request.task:
         case "complete":
-            body["prompt"] = request.prompt
+            body["prompt"] = request.prompt.removeprefix(request.bos)  # the server puts its own in front
         case "chat":
             body["messages"] = request.messages
         case "score":
@@ -72,7 +72,7 @@ def encode(request: Request, model: str, dialect: Dialect, extra: Mapping[str, A
             body["input"] = request.prompt
             body["encoding_format"] = "base64"
         case "logprobs":
-            body |= {"prompt": request.prompt + request.continuation, "max_tokens": 1, "echo": True, "logprobs": 1,
+            body |= {"prompt": request.prompt.removeprefix(request.bos) + request.continuation, "max_tokens": 1, "echo": True, "logprobs": 1,
                      "temperature": 0}
     if request.task in ("complete", "chat"):
         _sampled(body, request, dialect)

@@ -101,6 +101,19 @@ async def test_echoed_tokens_are_cut_at_the_continuation(tokens: list[str], prom
     assert [t.logprob for t in found] == values[len(tokens) - len(expected):]
 
 
+@pytest.mark.parametrize(("prompt", "sent"), [("<s> [INST] ", " [INST] "), ("a <s> b", "a <s> b")])
+async def test_the_token_that_begins_a_sequence_is_left_to_the_server(prompt: str, sent: str) -> None:
+    bodies: list[dict[str, Any]] = []
+
+    def handle(call: Call) -> Reply:
+        bodies.append(orjson.loads(call.body))
+        return Reply(orjson.dumps({"choices": [{"text": "x", "finish_reason": "stop"}]}))
+
+    async with FakeServer(handler=handle) as server, session(server.url) as model:
+        await model.generate(Request(task="complete", prompt=prompt, bos="<s>"))
+    assert [body["prompt"] for body in bodies] == [sent]
+
+
 async def test_a_server_that_does_not_echo_cannot_give_logprobs() -> None:
     reply = {"choices": [{"text": "x", "logprobs": None}]}
     async with FakeServer(handler=saying(reply)) as server, session(server.url) as model:
