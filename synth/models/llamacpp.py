@@ -5,8 +5,8 @@
 Requests of all callers are batched continuously over a fixed number of slots. Settings in `extra`: `slots` (requests
 at a time), `threads` (default: the machine's cores), `gpu_layers` (default: all that fit), `cache` (0: off).
 `context` is the tokens that prompt and answer of one request may have; its default is the model's own, at most 4096,
-since every slot reserves memory for it. A prompt that is too long is refused, never cut; an answer that fills the context ends with
-`finish="length"`.
+since every slot reserves memory for it. A prompt that is too long is refused, never cut; an answer that fills the
+context ends with `finish="length"`.
 
 The order of sampling is that of transformers and vLLM: penalties, temperature, top-k, top-p, min-p. Log-probabilities
 are the model's own, before any of these. Penalties count the prompt's tokens too. A prompt may hold special tokens as

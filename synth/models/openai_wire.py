@@ -72,8 +72,8 @@ def encode(request: Request, model: str, dialect: Dialect, extra: Mapping[str, A
             body["input"] = request.prompt
             body["encoding_format"] = "base64"
         case "logprobs":
-            body |= {"prompt": request.prompt.removeprefix(request.bos) + request.continuation, "max_tokens": 1, "echo": True, "logprobs": 1,
-                     "temperature": 0}
+            body |= {"prompt": request.prompt.removeprefix(request.bos) + request.continuation, "max_tokens": 1,
+                     "echo": True, "logprobs": 1, "temperature": 0}
     if request.task in ("complete", "chat"):
         _sampled(body, request, dialect)
     if extra:
