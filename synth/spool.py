@@ -70,6 +70,10 @@ class Spool:
             rows += self._rows[index] if state == ACCEPTED else 0
         return len(self._state)
 
+    def count(self, candidates: int) -> int:
+        """Accepted rows of the first `candidates`."""
+        return sum(self._rows[index] for index in range(candidates) if self._state[index] == ACCEPTED)
+
     def read(self, candidates: int, state: int) -> Iterator[bytes]:
         """The rows (lines without their end) of the first `candidates` in this state, in order of index."""
         self._file.flush()

@@ -20,7 +20,7 @@ class Table:
     def __init__(self, spool: Spool, candidates: int) -> None:
         self.candidates = candidates
         self._spool = spool
-        self._rows = sum(1 for _ in spool.read(candidates, ACCEPTED))
+        self._rows = spool.count(candidates)
         self._dropped: dict[int, tuple[str, str]] = {}
         self._split: dict[int, str] = {}
         self._added: dict[str, dict[int, Any]] = {}
@@ -80,7 +80,7 @@ class Table:
         """All rejected rows: those dropped while they were made, then those dropped from the table, each in order."""
         for line in self._spool.read(self.candidates, REJECTED):
             yield orjson.loads(line)
-        for number, row in enumerate(self._all()):
+        for number, row in enumerate(self._all() if self._dropped else ()):
             if number in self._dropped:
                 reason, detail = self._dropped[number]
                 yield {**row, "reject_reason": reason, "reject_detail": detail}

@@ -43,7 +43,7 @@ class Scenario:
 
 PEERS = ("bare_aiohttp", "pica", "datatrove", "curator", "distilabel")
 SCENARIOS = (
-    Scenario("instant", 10_000, 256),
+    Scenario("instant", 20_000, 256),
     Scenario("50ms", 20_000, 100, ("--latency", "0.05"), 2000.0, ("bare_aiohttp", "pica", "datatrove", "curator")),
     Scenario("stragglers", 20_000, 100, ("--latency", "0.05", "--stragglers", "0.02:3"), 100 / (0.98 * 0.05 + 0.02 * 3),
              ("bare_aiohttp", "pica", "datatrove", "curator")),

@@ -23,6 +23,7 @@ from ledger_samples import answer, entry, fill, request, run_script
 from pica.synth.errors import BadRequest, LedgerError, Malformed
 from pica.synth.ledger import Ledger, call_content, call_key, read_calls
 from pica.synth.ledger.codec import DICTIONARY_AFTER
+from pica.synth.ledger.seen import Seen
 from pica.synth.models.base import Answer, Request, Sampling, TokenLogprob, user
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX processes")
@@ -108,7 +109,7 @@ SAMPLING = {"temperature": 0.5, "top_p": 0.5, "top_k": 5, "min_p": 0.1, "max_tok
 
 class TestKeys:
     def test_every_field_of_a_request_changes_the_key(self) -> None:
-        assert set(CHANGES) | {"n", "sampling"} == set(Request.__struct_fields__)
+        assert set(CHANGES) | {"n", "sampling", "bos"} == set(Request.__struct_fields__)  # bos says what prompt starts with
         assert set(SAMPLING) == set(Sampling.model_fields)
         requests = [BASE, *(msgspec.structs.replace(BASE, **{name: value}) for name, value in CHANGES.items()),
                     *(msgspec.structs.replace(BASE, sampling=Sampling(**{name: value}))  # type: ignore[arg-type]
@@ -426,3 +427,17 @@ def _places(data: bytearray, part: bytes) -> list[int]:
         found.append(place)
     assert all(a < b for a, b in pairwise(found))
     return found[1:]
+
+
+class TestSeen:
+    def test_nothing_that_was_added_is_ever_missed(self) -> None:
+        seen, keys = Seen(), [number.to_bytes(4, "big") * 4 for number in range(0, 200_000, 7)]
+        for key in keys:
+            seen.add(key)
+        assert all(key in seen for key in keys)
+
+    def test_new_keys_are_seldom_taken_for_old_ones(self) -> None:
+        seen = Seen()
+        for number in range(50_000):
+            seen.add(call_key("m", request(number)))
+        assert sum(call_key("m2", request(number)) in seen for number in range(20_000)) < 20

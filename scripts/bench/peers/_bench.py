@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 MODEL = "fake"
-MAX_TOKENS = 64
+MAX_TOKENS = 1024
 
 
 def arguments(description: str) -> argparse.Namespace:
