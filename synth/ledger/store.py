@@ -129,9 +129,9 @@ class Ledger:
     def get(self, key: bytes) -> Answer | None:
         """The stored answer, or None. About 30 microseconds of CPU for an answer of a kilobyte, 10 for none (1 where the
         ledger was empty when it was opened)."""
-        if self._failed:
-            raise self._failed
         if self._seen is not None and key not in self._seen:
+            if self._failed:
+                raise self._failed
             return None
         try:
             row = self._find.execute(_FIND, (key,)).fetchone()
