@@ -23,7 +23,7 @@ from pica.synth.ledger import Entry, Ledger, call_content
 from pica.synth.models import open_model
 from pica.synth.models.base import Answer, Model, ModelConfig, Request
 from pica.synth.purse import Purse, Reserved, price
-from pica.synth.window import Window
+from pica.synth.window import Ticket, Window
 
 BATCHED = 10_000  # calls in flight to a batch API, where waiting costs nothing
 
@@ -35,12 +35,12 @@ SAMPLING = {"temperature", "top_p", "max_tokens"}  # of a role: the model behind
 class Retry:
     """How often and how patiently a call is repeated. Seconds; every wait is jittered by half."""
 
-    tries: int = 8            # of one call, for faults that may pass; each kind of fault counts by itself
+    tries: int = 10           # of one call, for faults that may pass; each kind of fault counts by itself
     malformed: int = 3        # of one call, when the answer is none
     timed_out: int = 3        # of one call, each as long as the time limit
-    first_contact: int = 4    # to a server that has never answered
+    first_contact: int = 6    # to a server that has never answered
     patience: float = 900     # for a server that answered before and is gone, or refuses (429)
-    wait: float = 0.5         # before the second try; doubles
+    wait: float = 0.1         # before the second try; doubles
     longest: float = 30.0     # wait between two tries
 
 
@@ -168,20 +168,28 @@ class Caller:
                    ) -> list[Answer]:
         self._check()
         ticket = await lane.window.enter(first=again)
+        self.in_flight += 1
+        try:
+            started = time.monotonic()
+            answers = await self._generate(lane, request, ticket)
+            await self._store(lane, answers, places, time.monotonic() - started)
+            return answers
+        finally:
+            self.in_flight -= 1
+
+    async def _generate(self, lane: Lane, request: Request, ticket: Ticket) -> list[Answer]:
+        """Ask the model once. The place in the window is free again when it has answered, before that is stored."""
         error: BaseException | None = None
         reserved: Reserved | None = None
         answers: list[Answer] = []
-        self.in_flight += 1
         try:
             self._check()
             if self._purse.capped:
                 reserved = await self._purse.reserve(lane.config, request)
                 self._check()
-            started = time.monotonic()
             answers = list(await lane.model.generate(request))
             if len(answers) != request.n:
                 raise Malformed(f"{lane.config.name} gave {len(answers)} answers where {request.n} were asked for")
-            await self._store(lane, answers, places, time.monotonic() - started)
             return answers
         except Stopped as problem:
             self.stop(problem)
@@ -190,7 +198,6 @@ class Caller:
             error = problem
             raise
         finally:
-            self.in_flight -= 1
             lane.window.leave(ticket, error)
             if reserved is not None:
                 self._purse.settle(reserved, lane.config, answers)

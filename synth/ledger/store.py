@@ -14,6 +14,7 @@ import queue
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ from pica.synth.models.base import Answer, Request
 # The row is found in the index and its key is read from the table: a damaged index shows instead of answering wrongly.
 _FIND = """SELECT calls.key, calls.answer, calls.dictionary FROM calls AS found CROSS JOIN calls ON calls.id = found.id
            WHERE found.key = ?"""
+
+LINGER = 0.005  # seconds that a busy writer waits for more to write: fewer, larger commits
+BUSY = 4        # puts in one commit from which on it is busy
 
 
 def call_key(identity: str, request: Request, sample: int = 0) -> bytes:
@@ -121,7 +125,8 @@ class Ledger:
             opened.pop_all()
         self._seen = Seen() if fresh else None  # None: anything may be in it
         self._find = self._reader.cursor()
-        self._queue: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
+        self._waiting: deque[_Batch] = deque()
+        self._bell: queue.SimpleQueue[bool] = queue.SimpleQueue()  # true: there is something to write; false: the end
         self._failed: LedgerError | None = None
         self._thread = threading.Thread(target=self._write_forever, name="pica-ledger", daemon=True)
         self._thread.start()
@@ -156,7 +161,9 @@ class Ledger:
                 self._seen.add(entry.key)
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
-        self._queue.put(_Batch(entries, loop, done))
+        self._waiting.append(_Batch(entries, loop, done))
+        if len(self._waiting) == 1:  # otherwise the writer has not looked yet, and will find this one too
+            self._bell.put(True)
         await done
 
     def spent(self) -> Spent:
@@ -175,7 +182,7 @@ class Ledger:
         """Write what is queued, close the file, release the lock. Harmless when closed before."""
         if not self._thread.is_alive():
             return
-        self._queue.put(None)
+        self._bell.put(False)
         self._thread.join()
         self._failed = self._failed or LedgerError(f"ledger {self.path} is closed")
         self._find.close()
@@ -184,15 +191,17 @@ class Ledger:
         self._lock.release()
 
     def _write_forever(self) -> None:
-        while True:
-            batches = [self._queue.get()]
-            while not self._queue.empty():
-                batches.append(self._queue.get())
-            work = [batch for batch in batches if batch is not None]
+        busy, going_on = False, True
+        while going_on:
+            going_on = self._bell.get()
+            if busy and going_on:
+                time.sleep(LINGER)
+            work = []
+            while self._waiting:
+                work.append(self._waiting.popleft())
             if work:
                 self._write(work)
-            if len(work) < len(batches):
-                return
+            busy = len(work) >= BUSY
 
     def _write(self, batches: list[_Batch]) -> None:
         error: LedgerError | Malformed | None = self._failed

@@ -12,6 +12,7 @@ import pytest
 
 HARNESS = Path(__file__).with_name("kill_harness.py")
 IN_FLIGHT = 8
+NOT_YET_STORED = 2 * IN_FLIGHT + 8  # rows in the making: each may have a call in flight, or an answer on its way to disk
 KILLS = int(os.environ.get("PICA_KILLS", "54"))  # PICA_KILLS=200 for the long version
 
 
@@ -25,5 +26,5 @@ def test_killed_runs_end_in_the_same_bytes() -> None:
     assert sum(round_["kills"] for round_ in rounds) >= KILLS
     assert {round_["recipe"] for round_ in rounds} == {0, 1, 2}
     assert [round_ for round_ in rounds if not round_["same"]] == []
-    assert [round_ for round_ in rounds if round_["again"] > round_["kills"] * IN_FLIGHT] == []
+    assert [round_ for round_ in rounds if round_["again"] > round_["kills"] * NOT_YET_STORED] == []
     assert sum(round_["again"] for round_ in rounds) > 0, "no kill hit a call in flight: the test proves nothing"

@@ -360,7 +360,7 @@ class TestDisks:
 
     @pytest.mark.parametrize("leave", [40_000, 110_000, 250_000, 450_000])
     def test_a_full_disk_is_one_clear_line_and_loses_nothing(self, small_disk: Path, tmp_path: Path, leave: int) -> None:
-        words = ["run", "magpie", "teacher=fake/magpie", "n=50", "duplicates.embedder=none", "tags=[]", "--quiet"]
+        words = ["run", "magpie", "teacher=fake/magpie", "n=80", "duplicates.embedder=none", "tags=[]", "--quiet"]
         free = shutil.disk_usage(small_disk).free
         (small_disk / "ballast").write_bytes(b"x" * (free - leave))
         done = command(*words, "--out", str(small_disk / "out"))

@@ -98,10 +98,14 @@ class TestRows:
 
     async def test_rows_fill_the_window(self, tmp_path: Path, scripted: Scripted) -> None:
         at_once: list[int] = []
+        asked = 0
 
         async def answer(request: Request, sample: int) -> str:
-            at_once.append(run.caller.in_flight)
+            nonlocal asked
+            asked += 1
+            at_once.append(asked)
             await asyncio.sleep(0.002)
+            asked -= 1
             return "x"
         config, _ = scripted("window", answer)
 
