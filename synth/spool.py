@@ -9,7 +9,6 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import IO
 
@@ -78,13 +77,11 @@ class Spool:
     def read(self, candidates: int, state: int) -> Iterator[bytes]:
         """The rows (lines without their end) of the first `candidates` in this state, in order of index."""
         self._file.flush()
-        if not self._end:
-            return
-        with self.path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        with self.path.open("rb") as file:
             for index in range(candidates):
                 if self._state[index] == state and self._length[index]:
-                    start = self._offset[index]
-                    yield from data[start:start + self._length[index] - 1].split(b"\n")
+                    file.seek(self._offset[index])
+                    yield from file.read(self._length[index])[:-1].split(b"\n")
 
     def close(self) -> None:
         """Close and delete the file."""
