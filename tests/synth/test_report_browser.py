@@ -280,7 +280,11 @@ def test_a_bar_leads_to_the_rows_that_it_counts(page):
 def test_the_keyboard_reaches_everything(page):
     from selenium.webdriver.common.keys import Keys
 
-    page.keys("/", *"math", Keys.ARROW_DOWN, "j", Keys.ENTER)
+    page.keys("/", *"math")
+    page.wait("return document.getElementById('search').value === 'math'")
+    page.frame()  # the list follows the search in the next frame
+    page.keys(Keys.ARROW_DOWN, "j", Keys.ENTER)
+    page.wait("return !document.getElementById('detail').hidden")
     assert page.text("#detail h3") == "row-003"
     page.keys("j")
     assert page.text("#detail h3") == "row-006"
