@@ -54,7 +54,6 @@ class Counts:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float = 0.0
-    cached_tokens: int = 0
     models: dict[str, set[str]] = field(default_factory=dict)
 
 

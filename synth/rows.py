@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
+
+from pica.synth.parquet import batches
 
 Messages = list[dict[str, str]]
 
@@ -114,11 +117,9 @@ def arrow_type(hint: Any) -> Any:
     return simple[hint]()
 
 
-def read_rows(path: Any) -> Iterator[dict[str, Any]]:
-    """The rows of a Parquet file as dicts, a batch in memory at a time."""
-    from arro3.io import read_parquet
-
-    for batch in read_parquet(str(path)):
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file as dicts, a batch in memory at a time. Raises `FolderError` for a damaged file."""
+    for batch in batches(path):
         names = batch.schema.names
         lists = [batch[name].to_pylist() for name in names]
         for values in zip(*lists, strict=True):

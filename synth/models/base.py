@@ -171,8 +171,3 @@ class ModelConfig(BaseModel):
     dtype: str = Field("auto", description="dtype of weights for engines in this process")
     batch: bool = Field(False, description="send through the server's Files and Batch API: cheaper and slower")
     extra: dict[str, Any] = Field({}, description="further fields of the request body, or engine arguments")
-
-
-def text_of(messages: Sequence[Message]) -> str:
-    """The messages as readable text, for logs, traces and estimates of length."""
-    return "\n\n".join(f"[{m['role']}] {m['content']}" for m in messages)
