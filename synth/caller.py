@@ -19,6 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from pica.synth.errors import LedgerError, Malformed, ModelError, RateLimited, Stopped, TimedOut, Unreachable
+from pica.synth.folder import BATCHES
 from pica.synth.ledger import Entry, Ledger, call_content
 from pica.synth.models import open_model
 from pica.synth.models.base import Answer, Model, ModelConfig, Request
@@ -263,7 +264,7 @@ def _remembering(config: ModelConfig, state: Path | None) -> ModelConfig:
     if not config.batch or state is None or "batch_state" in config.extra:
         return config
     name = blake2b(config.name.encode(), digest_size=6).hexdigest()
-    return config.model_copy(update={"extra": {**config.extra, "batch_state": str(state / f"batches-{name}.jsonl")}})
+    return config.model_copy(update={"extra": {**config.extra, "batch_state": str(state / f"{BATCHES}{name}.jsonl")}})
 
 
 def _derived(seed: int | None, sample: int) -> int | None:

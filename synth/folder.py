@@ -44,7 +44,7 @@ class DatasetFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._work = path / ".work"
-            strangers = [item.name for item in path.iterdir() if item.name not in KNOWN]
+            strangers = [item.name for item in path.iterdir() if item.name not in KNOWN and not item.name.startswith(BATCHES)]
             if strangers and not (path / "config.json").exists():
                 raise FolderError(f"{path} holds something else ({', '.join(sorted(strangers)[:3])}); "
                                   "give an empty or new folder with --out")
@@ -150,6 +150,7 @@ class DatasetFolder:
             self._lock.release()
 
 
+BATCHES = "batches-"  # a batch API's batches under way, remembered in a file for each model
 KNOWN = frozenset({"README.md", "data", "rejected", "manifest.json", "config.json", "ledger.sqlite", "report.html", ".lock",
                    ".work", "ledger.sqlite-wal", "ledger.sqlite-shm", "ledger.sqlite.lock", ".gitattributes", ".DS_Store"})
 

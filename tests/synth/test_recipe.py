@@ -411,3 +411,11 @@ def test_differences_name_what_changed() -> None:
     new = {"n": 2, "teacher": {"name": "b", "extra": {}}, "list": [1], "new": "x"}
     assert list(differences(old, new)) == ['n: 1 -> 2', 'teacher.name: "a" -> "b"', 'new: null -> "x"']
     assert list(differences(old, old)) == []
+
+
+def test_a_folder_with_batches_under_way_is_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "batches-0123.jsonl").write_text("")
+    folder = DatasetFolder(tmp_path)
+    folder.claim("magpie", {"n": 1})
+    folder.close()
+    assert (tmp_path / "config.json").exists()
