@@ -26,8 +26,8 @@ VOLATILE = ("concurrency", "budget", "ledger", "durability", "max_candidates")
 VOLATILE_OF_MODELS = ("max_in_flight", "timeout", "api_key_env", "price_prompt", "price_completion", "batch")
 
 
-class RunConfig(BaseModel):
-    """What every recipe's config shares. `summary` says what the recipe makes. `roles` maps a role that may be left out
+class CallConfig(BaseModel):
+    """What every config shares whose work asks models. `summary` says what is made. `roles` maps a role that may be left out
     to the one that stands in; `steps` maps a sampling step to the role whose `temperature`, `top_p` and `max_tokens` it
     takes over."""
 
@@ -38,13 +38,10 @@ class RunConfig(BaseModel):
 
     n: int = Field(100, ge=1, le=1_000_000_000, description="accepted rows wanted")
     seed: int = Field(0, ge=0, lt=2**53, description="everything random follows from it")
-    teacher: ModelConfig = Field(ModelConfig(name="local"), description="the model that writes, and stands in for roles "
-                                                                        "left out")
     concurrency: int = Field(256, ge=1, le=65536, description="calls in flight at most, to each model")
     ledger: str = Field("", description="file of the ledger; default: ledger.sqlite in the output folder")
     durability: Literal["full", "normal"] = Field("full", description="full: answers survive a power cut")
     budget: Budget = Field(Budget(), description="caps; the run stops before a call would pass one")
-    max_candidates: int = Field(0, ge=0, description="rows begun at most; 0: 20 n + 100")
 
     @model_validator(mode="before")
     @classmethod
@@ -54,7 +51,7 @@ class RunConfig(BaseModel):
             return values
         filled = {name: _over_default(cls, name, value) for name, value in cls.expand(dict(values)).items()}
         for role, substitute in cls.roles.items():
-            stands_in = filled.get(substitute, cls.model_fields["teacher"].default)
+            stands_in = filled.get(substitute, cls.model_fields[substitute].default)
             given = filled.get(role)
             if given is None:
                 filled[role] = stands_in
@@ -72,19 +69,33 @@ class RunConfig(BaseModel):
         """What the user wrote, with presets put under it. For recipes that have presets."""
         return values
 
-    @property
-    def candidate_limit(self) -> int:
-        """Rows that may be begun."""
-        return self.max_candidates or 20 * self.n + 100
-
     def identity(self) -> dict[str, Any]:
         """The settings that decide what is made; two runs with the same ones make the same data."""
         return _without_volatile(self.model_dump(mode="json"))
 
-    def models(self) -> dict[str, ModelConfig]:
-        """The models by role."""
-        return {name: value for name in type(self).model_fields
-                if isinstance(value := getattr(self, name), ModelConfig)}
+    def models_by_role(self) -> dict[str, ModelConfig]:
+        """The models by role; of a role that takes several, each with its number."""
+        found: dict[str, ModelConfig] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            several = value if isinstance(value, list) else [value]
+            for number, one in enumerate(several, 1):
+                if isinstance(one, ModelConfig):
+                    found[name if one is value else f"{name} {number}"] = one
+        return found
+
+
+class RunConfig(CallConfig):
+    """What every recipe's config shares."""
+
+    teacher: ModelConfig = Field(ModelConfig(name="local"), description="the model that writes, and stands in for roles "
+                                                                        "left out")
+    max_candidates: int = Field(0, ge=0, description="rows begun at most; 0: 20 n + 100")
+
+    @property
+    def candidate_limit(self) -> int:
+        """Rows that may be begun."""
+        return self.max_candidates or 20 * self.n + 100
 
 
 def _as_dict(value: Any) -> dict[str, Any]:
@@ -92,7 +103,9 @@ def _as_dict(value: Any) -> dict[str, Any]:
 
 
 def _nested(annotation: Any) -> type[BaseModel] | None:
-    """The config class inside an annotation such as `ModelConfig | None`."""
+    """The config class inside an annotation such as `ModelConfig | None`; a list of them is no nested setting."""
+    if get_origin(annotation) in {list, tuple, dict}:
+        return None
     return next((kind for kind in get_args(annotation) or (annotation,)
                  if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
@@ -123,9 +136,15 @@ def _sampling_of(role: Any) -> dict[str, Any]:
 def _without_volatile(values: dict[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in values.items() if name not in VOLATILE}
     for name, value in kept.items():
-        if isinstance(value, dict) and "api_key_env" in value:
-            kept[name] = {key: inner for key, inner in value.items() if key not in VOLATILE_OF_MODELS}
+        kept[name] = [_lasting(item) for item in value] if isinstance(value, list) else _lasting(value)
     return kept
+
+
+def _lasting(value: Any) -> Any:
+    """A model's settings without those that only say how it is asked."""
+    if isinstance(value, dict) and "api_key_env" in value:
+        return {key: inner for key, inner in value.items() if key not in VOLATILE_OF_MODELS}
+    return value
 
 
 def load_config(cls: type[C], *, file: Path | None = None, words: Sequence[str] = ()) -> C:
@@ -263,6 +282,8 @@ def type_name(annotation: Any) -> str:
         return "|".join(type_name(argument) for argument in arguments if argument is not type(None))
     if origin in {list, tuple, set}:
         return f"list of {type_name(arguments[0])}" if arguments else "list"
+    if annotation is ModelConfig:
+        return "model"
     return {str: "text", int: "whole number", float: "number", bool: "true|false", dict: "mapping"}.get(
         origin or annotation, getattr(annotation, "__name__", str(annotation)))
 

@@ -19,7 +19,7 @@ import msgspec
 
 from pica import __version__
 from pica.synth.card import dataset_card
-from pica.synth.config import RunConfig
+from pica.synth.config import CallConfig
 from pica.synth.errors import PicaError
 from pica.synth.folder import DatasetFolder
 from pica.synth.ledger import Ledger
@@ -33,14 +33,14 @@ from pica.synth.run import Draft, Run
 from pica.synth.spool import Spool
 from pica.synth.table import Table
 
-C = TypeVar("C", bound=RunConfig)
+C = TypeVar("C", bound=CallConfig)
 
 
 class Recipe(ABC, Generic[C]):
     """A way to make a dataset. Subclasses state `name` and `config_class`, and implement `row_class`, `make_row`, `plan`."""
 
     name: ClassVar[str]
-    config_class: ClassVar[type[RunConfig]]
+    config_class: ClassVar[type[CallConfig]]
 
     def __init__(self, config: C) -> None:
         self.config = config
@@ -53,7 +53,7 @@ class Recipe(ABC, Generic[C]):
     @property
     def models(self) -> list[ModelConfig]:
         """The models that rows ask."""
-        return list(self.config.models().values())
+        return list(self.config.models_by_role().values())
 
     @property
     def source_rows(self) -> int | None:

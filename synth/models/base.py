@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypedDict, runtime_checkabl
 
 import msgspec
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Message(TypedDict):
@@ -171,3 +171,9 @@ class ModelConfig(BaseModel):
     dtype: str = Field("auto", description="dtype of weights for engines in this process")
     batch: bool = Field(False, description="send through the server's Files and Batch API: cheaper and slower")
     extra: dict[str, Any] = Field({}, description="further fields of the request body, or engine arguments")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, value: Any) -> Any:
+        """In a list of models a text is a name."""
+        return {cls.bare: value} if isinstance(value, str) else value

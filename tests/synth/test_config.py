@@ -14,7 +14,7 @@ from pydantic import Field
 from small import TalkConfig
 
 from pica.recipes.magpie.config import PRESETS, MagpieConfig
-from pica.synth.config import RunConfig, fields, load_config, parse_config, type_name, yaml_value
+from pica.synth.config import CallConfig, RunConfig, fields, load_config, parse_config, type_name, yaml_value
 from pica.synth.errors import UsageError
 from pica.synth.models.base import ModelConfig, Sampling
 
@@ -25,7 +25,7 @@ def magpie(*words: str, **values: Any) -> MagpieConfig:
 
 
 MISTAKES: list[tuple[list[str], str]] = [
-    (["sede=1"], r"unknown key 'sede'; did you mean 'seed'\? Known: n, seed, teacher, "),
+    (["sede=1"], r"unknown key 'sede'; did you mean 'seed'\? Known: n, seed, "),
     (["xyzzy=1"], r"unknown key 'xyzzy'\. Known: n, seed"),
     (["teacher.temprature=1"], r"unknown key 'teacher.temprature'; did you mean 'teacher.temperature'\? Known: teacher.name"),
     (["instruction.top=1"], r"unknown key 'instruction.top'; did you mean 'instruction.stop'\?"),
@@ -185,7 +185,7 @@ class TestRoles:
         assert magpie("teacher.temperature=0.7", "response.temperature=0.0").response.temperature == 0.0
 
     def test_models_by_role(self) -> None:
-        assert set(magpie("reward=fake/echo").models()) == {"teacher", "responder", "tagger", "judge", "reward"}
+        assert set(magpie("reward=fake/echo").models_by_role()) == {"teacher", "responder", "tagger", "judge", "reward"}
 
 
 class TestPresets:
@@ -289,3 +289,15 @@ def test_a_config_without_roles_or_steps() -> None:
 
     assert parse_config(Plain, {"helper": "fake/echo"}).helper == ModelConfig(name="fake/echo")
     assert parse_config(Plain, {"helper": None}).helper is None
+
+
+class Contest(CallConfig):
+    models: list[ModelConfig] = Field([])
+
+
+def test_a_list_of_models_takes_names_and_settings() -> None:
+    config = load_config(Contest, words=["models=[local, {name: hf/x, temperature: 0.5, timeout: 9}]"])
+    assert [(model.name, model.temperature) for model in config.models] == [("local", None), ("hf/x", 0.5)]
+    assert {role: model.name for role, model in config.models_by_role().items()} == {"models 1": "local", "models 2": "hf/x"}
+    assert "timeout" not in config.identity()["models"][1], "how long one waits does not change what is made"
+    assert ("models", "list of model", "[]", "") in list(fields(Contest))
