@@ -18,18 +18,19 @@ from typing import NamedTuple
 
 import msgspec
 
-from pica.synth.errors import LedgerError, Malformed, ModelError, RateLimited, Stopped, TimedOut, Unreachable
+from pica.synth.errors import LedgerError, Malformed, ModelError, RateLimited, Stopped, TimedOut, Unreachable, UsageError
 from pica.synth.folder import BATCHES
 from pica.synth.ledger import Entry, Ledger, call_content
 from pica.synth.models import open_model
 from pica.synth.models.base import Answer, Model, ModelConfig, Request
+from pica.synth.models.goal import Goal
 from pica.synth.purse import Purse, Reserved, price
 from pica.synth.window import Ticket, Window
 
 BATCHED = 10_000  # calls in flight to a batch API, where waiting costs nothing
 
 Warn = Callable[[str], None]
-SAMPLING = {"temperature", "top_p", "max_tokens"}  # of a role: the model behind it is the same
+SAMPLING = {"temperature", "top_p", "max_tokens", "goal"}  # of a role: the model behind it is the same
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class Caller:
         self._warned: set[str] = set()
         self._lanes: dict[int, Lane] = {}  # by id(config), which stays unique because of _kept
         self._kept: list[ModelConfig] = []
+        self._goals: dict[int, Goal] = {}  # by id(config): the goal as the model was trained to read it
         self._models: dict[str, Lane] = {}
         self._pending: dict[bytes, asyncio.Future[None]] = {}
         self._jitter = random.Random()
@@ -109,6 +111,8 @@ class Caller:
         if lane is None:
             name = config.model_dump_json(exclude=SAMPLING)
             lane = self._models.get(name) or Lane(config, self._concurrency, self._state)
+            if config.goal is not None:
+                self._goals[id(config)] = config.goal.for_model(config.name)
             self._models[name] = self._lanes[id(config)] = lane
             self._kept.append(config)
         return lane
@@ -121,6 +125,8 @@ class Caller:
     async def ask(self, config: ModelConfig, request: Request) -> list[Called]:
         """The `request.n` answers to `request`, each durable. Raises `ModelError` or `Stopped`."""
         lane = self.lane(config)
+        if config.goal is not None:
+            request = _conditioned(config, self._goals[id(config)], request)
         contents = [call_content(lane.identity, request, sample) for sample in range(request.n)]
         keys = [blake2b(content, digest_size=16).digest() for content in contents]
         while True:
@@ -265,6 +271,14 @@ def _remembering(config: ModelConfig, state: Path | None) -> ModelConfig:
         return config
     name = blake2b(config.name.encode(), digest_size=6).hexdigest()
     return config.model_copy(update={"extra": {**config.extra, "batch_state": str(state / f"{BATCHES}{name}.jsonl")}})
+
+
+def _conditioned(config: ModelConfig, goal: Goal, request: Request) -> Request:
+    """The chat with the goal in its prompt. Raises `UsageError` for what is no chat."""
+    if request.task != "chat":
+        raise UsageError(f"{config.name} has goal={goal.value}, which goes into chats, and is asked for {request.task!r}; give "
+                         "the goal to the role that answers alone, such as responder.goal=10")
+    return msgspec.structs.replace(request, messages=tuple(goal.wrap(request.messages)))
 
 
 def _derived(seed: int | None, sample: int) -> int | None:

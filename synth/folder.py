@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from io import FileIO
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -75,9 +76,9 @@ class DatasetFolder:
 
     def discard(self) -> None:
         """Remove what was made (never the ledger)."""
-        for name in ("manifest.json", "report.html", "README.md"):
+        for name in ("manifest.json", "report.html", "README.md", *EXTRAS):
             (self.path / name).unlink(missing_ok=True)
-        for name in ("data", "rejected"):
+        for name in ("data", "rejected", *EXTRA_FOLDERS):
             shutil.rmtree(self.path / name, ignore_errors=True)
 
     def read(self, name: str) -> Any:
@@ -125,13 +126,15 @@ class DatasetFolder:
         return {split: writer.rows for split, writer in writers.items()}
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a file so that it is there whole or not at all."""
-        partial = self.path / f".{name}.partial"
+        """Write a file so that it is there whole or not at all. `name` may be a path below the folder."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
         with partial.open("w", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(self.path / name)
+        partial.replace(path)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file for people and programs."""
@@ -140,7 +143,8 @@ class DatasetFolder:
     def files(self) -> dict[str, int]:
         """Size in bytes of every file that makes up the dataset."""
         found = [*sorted(self.path.glob("data/*.parquet")), *sorted(self.path.glob("rejected/*.parquet")),
-                 *(self.path / name for name in ("README.md", "report.html") if (self.path / name).exists())]
+                 *(self.path / name for name in ("README.md", "report.html", *EXTRAS) if (self.path / name).exists()),
+                 *(path for name in EXTRA_FOLDERS for path in sorted(self.path.glob(f"{name}/**/*")) if path.is_file())]
         return {path.relative_to(self.path).as_posix(): path.stat().st_size for path in found}
 
     def close(self) -> None:
@@ -151,8 +155,11 @@ class DatasetFolder:
 
 
 BATCHES = "batches-"  # a batch API's batches under way, remembered in a file for each model
-KNOWN = frozenset({"README.md", "data", "rejected", "manifest.json", "config.json", "ledger.sqlite", "report.html", ".lock",
-                   ".work", "ledger.sqlite-wal", "ledger.sqlite-shm", "ledger.sqlite.lock", ".gitattributes", ".DS_Store"})
+EXTRAS = ("skills.yaml", "leaderboard.json", "leaderboard.csv", "audit.json")  # files that some recipes write beside the rows
+EXTRA_FOLDERS = ("official",)  # and folders of them
+KNOWN = frozenset({*EXTRAS, *EXTRA_FOLDERS, "README.md", "data", "rejected", "manifest.json", "config.json", "ledger.sqlite",
+                   "report.html", ".lock", ".work", "ledger.sqlite-wal", "ledger.sqlite-shm", "ledger.sqlite.lock",
+                   ".gitattributes", ".DS_Store"})
 
 
 class _Shards:
@@ -213,5 +220,8 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in [*old, *(key for key in new if key not in old)]:
             yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+    elif isinstance(old, list) and isinstance(new, list) and any(isinstance(item, dict) for item in [*old, *new]):
+        for place, (one, other) in enumerate(zip_longest(old, new), 1):
+            yield from differences(one, other, f"{path} {place}")
     elif old != new:
         yield f"{path}: {json.dumps(old, ensure_ascii=False)} -> {json.dumps(new, ensure_ascii=False)}"

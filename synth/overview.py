@@ -29,12 +29,13 @@ def overview(recipe: str, folder: Path, table: Table, manifest: dict[str, Any], 
     if rows["rejected"]:
         sections.append(Bars("Why rows were rejected", list(rows["rejected"].items()), field="reject_reason"))
     return Report(title=f"{recipe}: {rows['out']:,} rows", subtitle=str(folder.name), verdict=verdict,
-                  warnings=_warnings(manifest), facts=_facts(manifest), sections=[*sections, *more, *drawn.values()],
-                  rows=_rows(table), trace=f"pica trace {folder} {{id}}",
+                  warnings=_warnings(manifest), facts=facts_of(manifest), sections=[*sections, *more, *drawn.values()],
+                  rows=rows_of(table), trace=f"pica trace {folder} {{id}}",
                   columns=[*shown, Shown("reject_reason", "category", REJECTED_COLUMNS[1].description, shown=False)])
 
 
-def _rows(table: Table) -> Iterator[Mapping[str, Any]]:
+def rows_of(table: Table) -> Iterator[Mapping[str, Any]]:
+    """The rows of a report: those accepted, then those rejected under an id of their own."""
     yield from table.rows()
     for row in table.rejected():
         yield {"id": f"candidate-{row['index']}", **row} if "id" not in row and "index" in row else row
@@ -49,10 +50,12 @@ def _warnings(manifest: dict[str, Any]) -> list[str]:
     return [*warnings, *manifest["notes"].get("warnings", [])]
 
 
-def _facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+def facts_of(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a report says of a run: models, seed, calls, tokens, time, cost."""
     calls, tokens = manifest["calls"], manifest["tokens"]
-    facts = [(role, value["name"]) for role, value in manifest["config"].items()
-             if isinstance(value, dict) and "api_key_env" in value]
+    facts = [(role, ", ".join(value["name"] for value in several)) for role, given in manifest["config"].items()
+             if (several := [value for value in (given if isinstance(given, list) else [given])
+                             if isinstance(value, dict) and "api_key_env" in value])]
     facts += [("seed", str(manifest["seed"])),
               ("calls", f"{calls['made']:,} made, {calls['cached']:,} from the ledger, {calls['failed']:,} failed tries"),
               ("tokens", f"{tokens['prompt']:,} prompt, {tokens['completion']:,} completion"),

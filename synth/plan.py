@@ -54,8 +54,7 @@ class Plan:
     @property
     def seconds(self) -> float:
         """A rough time: each model's completion tokens at the speed of its kind."""
-        return sum(step.calls * step.completion_tokens * self.rows / SPEED[step.model.name.partition("/")[0]]
-                   for step in self.steps)
+        return sum(step.calls * step.completion_tokens * self.rows / SPEED[_kind(step.model)] for step in self.steps)
 
     def text(self) -> str:
         """The plan for people."""
@@ -71,7 +70,7 @@ class Plan:
         return "\n".join(lines)
 
     def _speeds(self) -> str:
-        kinds = sorted({step.model.name.partition("/")[0] for step in self.steps})
+        kinds = sorted({_kind(step.model) for step in self.steps})
         return ", ".join(f"{kind} at {SPEED[kind]:,.0f} tokens/s" for kind in kinds)
 
     def to_json(self) -> dict[str, Any]:
@@ -81,3 +80,8 @@ class Plan:
                 "steps": [{"name": step.name, "model": step.model.name, "calls": step.calls * self.rows,
                            "prompt_tokens": step.prompt_tokens, "completion_tokens": step.completion_tokens}
                           for step in self.steps]}
+
+
+def _kind(model: ModelConfig) -> str:
+    """The provider whose speed counts: of a model in another's hands, that of the model itself."""
+    return model.name.removeprefix("stick/").partition("/")[0]

@@ -19,7 +19,7 @@ import msgspec
 
 from pica import __version__
 from pica.synth.card import dataset_card
-from pica.synth.config import CallConfig
+from pica.synth.config import CallConfig, RunConfig
 from pica.synth.errors import PicaError
 from pica.synth.folder import DatasetFolder
 from pica.synth.ledger import Ledger
@@ -27,8 +27,8 @@ from pica.synth.models.base import ModelConfig
 from pica.synth.overview import overview
 from pica.synth.plan import Plan
 from pica.synth.progress import Progress
-from pica.synth.report import Section, write_report
-from pica.synth.rows import REJECTED_COLUMNS, Provenance, columns
+from pica.synth.report import Report, Section, write_report
+from pica.synth.rows import REJECTED_COLUMNS, Column, Provenance, columns
 from pica.synth.run import Draft, Run
 from pica.synth.spool import Spool
 from pica.synth.table import Table
@@ -56,14 +56,37 @@ class Recipe(ABC, Generic[C]):
         return list(self.config.models_by_role().values())
 
     @property
+    def whole(self) -> Recipe[Any]:
+        """What `make` makes: this recipe, or one around it that adds rows of its own."""
+        return self
+
+    @property
     def source_rows(self) -> int | None:
         """Candidates there are, for a recipe over given data; None where there is no end."""
         return None
 
     @property
-    def pool(self) -> int:
-        """Accepted rows that `finish` needs to see to keep `n`: more than `n` where it selects."""
+    def candidates(self) -> int:
+        """Rows that may be begun; asked for after `prepare`."""
+        if self.source_rows is not None:
+            return self.source_rows
+        assert isinstance(self.config, RunConfig), "a recipe without given data has n rows to make"
+        return self.config.candidate_limit
+
+    @property
+    def remedy(self) -> str:
+        """What allows more candidates, for the message when there were too few."""
+        return "raise max_candidates"
+
+    @property
+    def wanted(self) -> int:
+        """Accepted rows wanted: `n`, unless the recipe gives it another meaning."""
         return self.config.n
+
+    @property
+    def pool(self) -> int:
+        """Accepted rows that `finish` needs to see to keep those wanted: more than these where it selects."""
+        return self.wanted
 
     async def prepare(self, run: Run) -> None:
         """Get what all rows need: a chat template, a file, a list of topics."""
@@ -82,6 +105,14 @@ class Recipe(ABC, Generic[C]):
     def sections(self, table: Table) -> list[Section]:
         """Sections of the report besides those that every dataset gets."""
         return []
+
+    def report(self, folder: Path, table: Table, manifest: dict[str, Any], wanted: list[Column]) -> Report:
+        """The report of the folder: by default an overview of the dataset with the recipe's own sections."""
+        return overview(self.name, folder, table, manifest, wanted, self.sections(table))
+
+    def files(self) -> dict[str, str]:
+        """Further text files of the dataset folder, by name (each known to `pica.synth.folder`)."""
+        return {}
 
     def card(self, table: Table) -> str:
         """Markdown for the dataset card: what this data is, its limits, its sources."""
@@ -108,7 +139,7 @@ async def make(recipe: Recipe[Any], out: Path, *, update: bool = False, retry: b
     `update`: a folder of another config is made again. `retry`: a complete folder asks again where no answer came.
     Raises what stops a run (`Stopped`, `ModelError`, `LedgerError`, `FolderError`), `TooFew`, and bugs of the recipe.
     """
-    progress = progress or Progress("quiet")
+    progress, recipe = progress or Progress("quiet"), recipe.whole
     config, started = recipe.config, time.monotonic()
     folder = DatasetFolder(out)
     try:
@@ -144,8 +175,7 @@ async def make(recipe: Recipe[Any], out: Path, *, update: bool = False, retry: b
 async def _table(recipe: Recipe[Any], run: Run, spool: Spool, progress: Progress) -> Table:
     """Make rows and finish the table until enough rows are alive, or no more can be made."""
     await recipe.prepare(run)
-    n, want = recipe.config.n, recipe.pool
-    limit = recipe.config.candidate_limit if recipe.source_rows is None else recipe.source_rows
+    n, want, limit = recipe.wanted, recipe.pool, recipe.candidates
     while True:
         progress.watch(run, spool, want)
         await run.rows(recipe.make_row, spool, want=want, limit=limit, models=recipe.models)
@@ -168,16 +198,17 @@ def _write(recipe: Recipe[Any], folder: DatasetFolder, table: Table, run: Run, l
     rejects = folder.write_rows("rejected", (("train", row) for row in table.rejected()), [*wanted, *REJECTED_COLUMNS])
     manifest = _manifest(recipe, table, run, ledger, seconds, splits)
     assert manifest["rows"]["in"] == sum(splits.values()) + sum(rejects.values()), "rows in = rows out + rejected"
+    for name, text in recipe.files().items():
+        folder.write_text(name, text)
     folder.write_text("README.md", dataset_card(recipe.name, recipe.card(table), manifest, wanted))
-    write_report(overview(recipe.name, folder.path, table, manifest, wanted, recipe.sections(table)),
-                 folder.path / "report.html")
+    write_report(recipe.report(folder.path, table, manifest, wanted), folder.path / "report.html")
     manifest["files"] = folder.files()
     short = recipe.config.n - len(table)
     if short > 0 and recipe.source_rows is None:
         reason, number = next(iter(manifest["rows"]["rejected"].items()), ("none", 0))
         raise TooFew(f"{len(table):,} of {recipe.config.n:,} rows after {table.candidates:,} candidates, which is the bound; "
                      f"most were rejected because: {reason} ({number:,}). What there is stands in {folder.path} (without "
-                     "manifest.json); loosen what rejects, or raise max_candidates, and give the command again")
+                     f"manifest.json); loosen what rejects, or {recipe.remedy}, and give the command again")
     folder.write_json("manifest.json", manifest)
     return manifest
 

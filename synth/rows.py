@@ -97,7 +97,7 @@ def arrow_schema(wanted: list[Column]) -> Any:
 
 
 def arrow_type(hint: Any) -> Any:
-    """The Arrow type (arro3) of a Python type: str, int, float, bool, list[...], dict[str, str] of a message."""
+    """The Arrow type (arro3) of a Python type: str, int, float, bool, list[...], dict[str, str] of a message, a struct."""
     from arro3.core import DataType, Field
 
     simple = {str: DataType.utf8, int: DataType.int64, float: DataType.float64, bool: DataType.bool}
@@ -112,8 +112,12 @@ def arrow_type(hint: Any) -> Any:
         return DataType.list(Field("item", arrow_type(arguments[0]), nullable=True))
     if origin is dict:  # a message
         return DataType.struct([Field("role", DataType.utf8()), Field("content", DataType.utf8())])
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        inner = get_type_hints(hint, include_extras=True)
+        return DataType.struct([Field(name, arrow_type(inner[name]), nullable=True) for name in hint.__struct_fields__])
     if hint not in simple:
-        raise TypeError(f"a row's field cannot be {hint}; allowed: str, int, float, bool, list, messages, None beside them")
+        raise TypeError(f"a row's field cannot be {hint}; allowed: str, int, float, bool, list, messages, a msgspec struct, None "
+                        "beside them")
     return simple[hint]()
 
 

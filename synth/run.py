@@ -23,7 +23,7 @@ import msgspec
 import orjson
 
 from pica.synth.budget import Budget
-from pica.synth.caller import Caller, Retry, Warn
+from pica.synth.caller import Called, Caller, Retry, Warn
 from pica.synth.errors import BudgetSpent, Interrupted, LedgerError, ModelError, Reject, Stopped, TooManyFailures
 from pica.synth.ledger import Ledger
 from pica.synth.models.base import Answer, Message, ModelConfig, Request, Sampling
@@ -51,15 +51,15 @@ def derive_seed(*parts: object) -> int:
 
 
 class Draft:
-    """A row being made: what a recipe's row function gets."""
+    """A row being made: what a recipe's row function gets. `run.draft(name)` gives one that is no row."""
 
     __slots__ = ("_calls", "_run", "index", "kept", "seed")
 
-    def __init__(self, run: Run, index: int) -> None:
+    def __init__(self, run: Run, index: int, name: str = "") -> None:
         self._run = run
         self._calls: list[tuple[str, int, int, str]] = []
         self.index = index
-        self.seed = run.seed(index)
+        self.seed = run.seed(f"draft {name}" if name else index)
         self.kept: dict[str, Any] = {}
 
     @property
@@ -106,12 +106,16 @@ class Draft:
 
         `step` names the call within the row: two calls of a row with the same step and attempt have the same seed.
         """
+        return [call.answer for call in await self.asked(step, model, request, attempt=attempt)]
+
+    async def asked(self, step: str, model: ModelConfig, request: Request, *, attempt: int = 0) -> list[Called]:
+        """As `ask`, each answer with its key in the ledger."""
         random = request.task in {"complete", "chat"} and not request.sampling.greedy
         if random and request.seed is None:
             request = msgspec.structs.replace(request, seed=self.seed_of(step, attempt))
         called = await self._run.caller.ask(model, request)
         self._calls += [(step, attempt, sample, call.key) for sample, call in enumerate(called)]
-        return [call.answer for call in called]
+        return called
 
 
 async def together(*parts: Awaitable[Any]) -> list[Any]:
@@ -145,9 +149,19 @@ class Run:
         self._changed = asyncio.Event()
         self._started = time.monotonic()
 
-    def seed(self, index: int) -> int:
-        """The seed of row `index`."""
+    def seed(self, index: int | str) -> int:
+        """The seed of row `index`, or of the draft of that name."""
         return derive_seed(self.name, self._seed, index)
+
+    def draft(self, name: str) -> Draft:
+        """A draft for calls that belong to no row, such as those of `Recipe.prepare`; its seeds follow from `name`."""
+        return Draft(self, -1, name)
+
+    @contextmanager
+    def draining(self) -> Iterator[None]:
+        """While this is open, Ctrl-C, SIGTERM and `budget.seconds` let the calls in flight end and refuse further ones."""
+        with self._signals(), self._deadline():
+            yield
 
     async def rows(self, make: MakeRow, spool: Spool, *, want: int, limit: int, models: Sequence[ModelConfig] = (),
                    ) -> None:
@@ -162,7 +176,7 @@ class Run:
             return
         for model in models:
             self.purse.check(model)
-        with self._signals(), self._deadline(), _rare_collections():
+        with self.draining(), _rare_collections():
             tasks = [asyncio.ensure_future(self._work(make, spool, want, limit)) for _ in range(workers)]
             try:
                 await self._supervise(tasks)

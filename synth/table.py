@@ -5,6 +5,7 @@ A table is a view on a spool. It reads only the columns that are asked for, and 
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,18 +23,19 @@ class Table:
         self._spool = spool
         self._rows = spool.count(candidates)
         self._dropped: dict[int, tuple[str, str]] = {}
+        self._elsewhere: set[int] = set()
         self._split: dict[int, str] = {}
         self._added: dict[str, dict[int, Any]] = {}
         self.notes: dict[str, Any] = {}  # what the recipe wants the manifest and report to say
 
     def __len__(self) -> int:
         """Rows alive."""
-        return self._rows - len(self._dropped)
+        return self._rows - len(self._dropped.keys() | self._elsewhere)
 
     @property
     def alive(self) -> list[int]:
         """Row numbers of the rows alive, ascending."""
-        return [number for number in range(self._rows) if number not in self._dropped]
+        return [number for number in range(self._rows) if self._lives(number)]
 
     def column(self, name: str) -> list[Any]:
         """The values of a column, of the rows alive."""
@@ -64,16 +66,22 @@ class Table:
         """Put the rows alive in these splits (one name each); without this all are `train`."""
         self._split.update(zip(self.alive, names, strict=True))
 
+    def part(self, name: str) -> Table:
+        """The rows alive of one split as a table. What is dropped, set or noted in it is so in the whole table too."""
+        part = copy.copy(self)
+        part._elsewhere = self._elsewhere | {number for number in self.alive if self._split.get(number, "train") != name}
+        return part
+
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows alive with everything that was set, in order."""
         for number, row in enumerate(self._all()):
-            if number not in self._dropped:
+            if self._lives(number):
                 yield row
 
     def splits(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """(split, row) of the rows alive, in order."""
         for number, row in enumerate(self._all()):
-            if number not in self._dropped:
+            if self._lives(number):
                 yield self._split.get(number, "train"), row
 
     def rejected(self) -> Iterator[dict[str, Any]]:
@@ -90,6 +98,9 @@ class Table:
         counts = Counter(orjson.loads(line)["reject_reason"] for line in self._spool.read(self.candidates, REJECTED))
         counts.update(reason for reason, _ in self._dropped.values())
         return counts
+
+    def _lives(self, number: int) -> bool:
+        return number not in self._dropped and number not in self._elsewhere
 
     def _all(self) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(self._spool.read(self.candidates, ACCEPTED)):

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pica.recipes.magpie.schemas import CATEGORIES, DIFFICULTIES, QUALITIES
 from pica.synth.config import RunConfig
 from pica.synth.errors import UsageError
+from pica.synth.filters.copies import Duplicates
 from pica.synth.models.base import ModelConfig, Sampling
 
 TagName = Literal["difficulty", "quality", "category", "safety", "reward", "language"]
@@ -36,16 +37,6 @@ class Sanitize(Strict):
     min_chars: int = Field(4, ge=1, description="shorter ones are rejected")
     max_chars: int = Field(8000, ge=1, description="longer ones are rejected")
     allow_colon: bool = Field(False, description="keep instructions that end with a colon")
-
-
-class Duplicates(Strict):
-    """Which copies are dropped: of every group one row stays, the best by reward, then by content."""
-
-    exact: bool = Field(True, description="equal after normalising case and white space")
-    minhash: float = Field(0.8, ge=0, le=1, description="Jaccard similarity of character 5-grams; 0: off")
-    embedder: str = Field("minilm", description="minilm, hash, hf/ID, wordllama; none: no distances")
-    distance: float = Field(0.05, ge=0, le=4, description="squared distance of embeddings up to which two are copies; "
-                                                          "0: distances are only noted")
 
 
 class Filters(Strict):

@@ -13,38 +13,29 @@ import numpy as np
 
 from pica.recipes.magpie.config import MagpieConfig
 from pica.recipes.magpie.schemas import DIFFICULTIES, QUALITIES
-from pica.synth.embed import Embedder
-from pica.synth.errors import UsageError
 from pica.synth.filters import select
-from pica.synth.filters.groups import Groups, keep_one
+from pica.synth.filters.copies import CopyFilter
+from pica.synth.filters.evaluations import drop_overlaps, read_prompts
 from pica.synth.progress import Progress
 from pica.synth.table import Table
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What `finish` needs besides the rows: evaluation prompts by file, and an embedder where distances are wanted."""
+    """What `finish` needs besides the rows: evaluation prompts by file, and what finds copies."""
 
     evaluations: dict[str, list[str]]
-    embedder: Embedder | None
+    copies: CopyFilter
 
 
 def tools(config: MagpieConfig) -> Tools:
     """Files, packages and weights, so that a missing one shows before the first call. Raises `UsageError`."""
-    evaluations = {name: _prompts(Path(name)) for name in config.decontaminate}
+    evaluations = {name: read_prompts(Path(name)) for name in config.decontaminate}
     if "language" in config.tags:
         from pica.synth.filters.language import detect
 
         detect([])
-    if config.duplicates.minhash:
-        from pica.synth.filters.minhash import near_duplicates
-
-        near_duplicates([""], threshold=config.duplicates.minhash)
-    if config.duplicates.embedder == "none":
-        return Tools(evaluations, None)
-    from pica.synth.embed import open_embedder
-
-    return Tools(evaluations, open_embedder(config.duplicates.embedder))
+    return Tools(evaluations, CopyFilter(config.duplicates))
 
 
 def finish(config: MagpieConfig, table: Table, tools: Tools, progress: Progress) -> None:
@@ -52,9 +43,9 @@ def finish(config: MagpieConfig, table: Table, tools: Tools, progress: Progress)
     if "language" in config.tags:
         _languages(config, table)
     if config.decontaminate:
-        _decontaminate(tools, table)
+        drop_overlaps(table, tools.evaluations)
     _filter(config, table)
-    _drop_copies(config, table, tools, progress)
+    tools.copies.drop(table, progress, reward="instruct_reward")
     _select(config, table)
     if config.test_share:
         table.split([_split(name, config.test_share) for name in table.column("id")])
@@ -68,40 +59,6 @@ def _languages(config: MagpieConfig, table: Table) -> None:
     if config.filters.languages:
         wanted = set(config.filters.languages)
         table.keep([code in wanted for code in codes], "language not wanted", [f"language {code}" for code in codes])
-
-
-def _decontaminate(tools: Tools, table: Table) -> None:
-    from pica.synth.filters.decontaminate import EvalIndex
-
-    index = EvalIndex(tools.evaluations)
-    found = index.overlaps(table.column("instruction"))
-    table.keep([overlap is None for overlap in found], "holds an evaluation prompt",
-               [overlap.explain() if overlap else "" for overlap in found])
-
-
-def _prompts(path: Path) -> list[str]:
-    """Evaluation prompts: one a line, or JSON lines with `prompt`, `instruction` or `question`."""
-    import orjson
-
-    try:
-        lines = [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise UsageError(f"decontaminate: cannot read {path}: {why}; give text files, one prompt a line, or .jsonl") from None
-    if path.suffix != ".jsonl":
-        return lines
-    prompts = []
-    for number, line in enumerate(lines, 1):
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise UsageError(f"{path} line {number} is not JSON: {error}") from None
-        keys = ("prompt", "instruction", "question") if isinstance(row, dict) else ()
-        text = next((row[key] for key in keys if isinstance(row.get(key), str)), None)
-        if text is None:
-            raise UsageError(f"{path} line {number} has no text under prompt, instruction or question")
-        prompts.append(text)
-    return prompts
 
 
 def _filter(config: MagpieConfig, table: Table) -> None:
@@ -131,45 +88,6 @@ def _above(table: Table, column: str, threshold: float) -> None:
     values = table.column(column)
     table.keep([value > threshold for value in values], f"{column} not above {threshold:g}",
                [f"{column} {value:g}" for value in values])
-
-
-def _drop_copies(config: MagpieConfig, table: Table, tools: Tools, progress: Progress) -> None:
-    duplicates = config.duplicates
-    if duplicates.exact and len(table):
-        from pica.synth.filters.exact import exact_groups
-
-        _keep_one(table, exact_groups(table.column("instruction")), "copy")
-    if duplicates.minhash and len(table):
-        from pica.synth.filters.minhash import near_duplicates
-
-        _keep_one(table, near_duplicates(table.column("instruction"), threshold=duplicates.minhash), "near copy (MinHash)")
-    if tools.embedder is not None and len(table) > 1:
-        _distances(config, table, tools.embedder, progress)
-
-
-def _distances(config: MagpieConfig, table: Table, embedder: Embedder, progress: Progress) -> None:
-    from pica.synth.filters.groups import content_keys
-    from pica.synth.filters.neighbours import neighbours
-
-    instructions, ids = table.columns("instruction", "id")
-    progress.say(f"measuring distances of {len(ids):,} instructions with {config.duplicates.embedder}")
-    found = neighbours(embedder.embed(instructions), threshold=config.duplicates.distance, keys=content_keys(instructions))
-    table.set("min_neighbor_distance", [round(float(value), 6) for value in found.min_distance])
-    table.set("repeat_count", [int(value) for value in found.repeat_count])
-    table.set("min_similar_id", [ids[place] for place in found.nearest])
-    table.set("embedder", [embedder.name] * len(ids))
-    if embedder.truncated:
-        table.notes.setdefault("warnings", []).append(
-            f"{embedder.truncated:,} instructions are longer than {embedder.name} reads; their distance goes by their beginning")
-    if config.duplicates.distance:
-        _keep_one(table, found.groups, "near copy (embedding)")
-
-
-def _keep_one(table: Table, groups: Groups, reason: str) -> None:
-    rewards, ids = table.columns("instruct_reward", "id")
-    keep = keep_one(groups, [nan if reward is None else reward for reward in rewards], ids=ids)
-    names = {int(label): name for label, name, kept in zip(groups.label, ids, keep, strict=True) if kept}
-    table.keep(keep.tolist(), reason, [f"of {names[int(label)]}" for label in groups.label])
 
 
 def _select(config: MagpieConfig, table: Table) -> None:

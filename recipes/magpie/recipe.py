@@ -8,6 +8,7 @@ differs from the authors' code is in this folder's README.
 
 from __future__ import annotations
 
+from itertools import islice, tee
 from math import ceil
 from typing import Any
 
@@ -17,8 +18,10 @@ from pica.recipes.magpie.rows import MagpiePreferenceRow, MagpieRow
 from pica.recipes.magpie.sanitize import Sanitized, sanitize
 from pica.recipes.magpie.tags import PROMPTS, Tagger, conversation
 from pica.synth.errors import Reject
+from pica.synth.formats import pair
 from pica.synth.models.base import Answer, Message, Sampling, assistant, system, user
 from pica.synth.plan import Plan, Step
+from pica.synth.preferences import Diagnosis, diagnose
 from pica.synth.progress import Progress
 from pica.synth.prompts import Prompt
 from pica.synth.recipe import Recipe
@@ -44,6 +47,7 @@ class Magpie(Recipe[MagpieConfig]):
         self.tagger = Tagger(config)
         self.subjects = config.subjects()
         self.template: ChatTemplate
+        self.diagnosis: Diagnosis | None = None
 
     @property
     def row_class(self) -> type[Provenance]:
@@ -192,7 +196,7 @@ class Magpie(Recipe[MagpieConfig]):
         return {"base_output": answer, "base_reward": reward, "base_model": self.config.base.name, "unparsed": unparsed}
 
     def finish(self, table: Table, progress: Progress) -> None:
-        """Copies, distances, filters, selection."""
+        """Copies, distances, filters, selection; then a look at the pairs."""
         table.notes.update(template=self.template.source, family=self.template.family, pre_query=self.template.pre_query,
                            prompts={name: prompt.hash for name, prompt in PROMPTS.items()}, filters=settings(self.config))
         lost = sum(1 for names in table.column("unparsed") if names)
@@ -200,6 +204,15 @@ class Magpie(Recipe[MagpieConfig]):
             table.notes["unparsed_rows"] = lost
             table.notes["warnings"] = [f"{lost:,} rows have a tag whose answer could not be parsed; it is left empty"]
         finish(self.config, table, self.tools, progress)
+        if self.config.preferences.k:
+            self.diagnosis = self._diagnose(table)
+            table.notes["preferences"] = self.diagnosis.to_json()
+            table.notes["warnings"] = [*table.notes.get("warnings", []), *self.diagnosis.warnings()]
+
+    def _diagnose(self, table: Table) -> Diagnosis:
+        """The pairs of the rows that stay: of those alive, the number asked for."""
+        rows, splits = tee(islice(table.splits(), self.config.n))
+        return diagnose((pair(row) for _, row in rows), (split for split, _ in splits))
 
     def plan(self) -> Plan:
         """Calls a row; token counts are typical lengths."""
@@ -221,13 +234,14 @@ class Magpie(Recipe[MagpieConfig]):
         return Plan(self.pool, steps)
 
     def sections(self, table: Table) -> list[Section]:
-        """How often sanitising changed what."""
+        """How often sanitising changed what; what there is to say of pairs."""
         edits: dict[str, int] = {}
         for names in table.column("instruction_edits"):
             for name in names:
                 edits[name] = edits.get(name, 0) + 1
         ranked = sorted(edits.items(), key=lambda item: (-item[1], item[0]))
-        return [Bars("What sanitising removed", ranked, note="accepted instructions, by edit")] if ranked else []
+        sections: list[Section] = self.diagnosis.sections() if self.diagnosis else []
+        return [Bars("What sanitising removed", ranked, note="accepted instructions, by edit"), *sections] if ranked else sections
 
     def card(self, table: Table) -> str:
         """What the data is."""

@@ -1,4 +1,4 @@
-"""JSON schemas of the answers that Magpie asks a model for: tags, safety, and a judge's reward."""
+"""JSON schemas of the answers that Magpie asks a model for: tags and safety."""
 
 from __future__ import annotations
 
@@ -17,9 +17,6 @@ CATEGORIES: Final = ("Information seeking", "Reasoning", "Planning", "Editing", 
 #: What a conversation can be unsafe for; "none" goes with a safe one.
 HARMS: Final = ("none", "violence", "crime", "weapons", "sexual", "minors", "hate", "self-harm", "privacy", "malware",
                 "advice", "other")
-
-#: The judge's scale, lowest and highest.
-REWARD_RANGE: Final = (1, 10)
 
 
 def _object(**properties: dict[str, Any]) -> dict[str, Any]:
@@ -45,10 +42,6 @@ CATEGORY: Final = _object(primary_tag=_choice(*CATEGORIES),
 #: Answer to `safety_judge.txt`.
 SAFETY: Final = _object(verdict=_choice("safe", "unsafe"), category=_choice(*HARMS))
 
-#: Answer to `reward_judge.txt`.
-REWARD: Final = _object(explanation=_SENTENCE,
-                        score={"type": "integer", "minimum": REWARD_RANGE[0], "maximum": REWARD_RANGE[1]})
-
 #: Prompt file -> schema of its answer.
 SCHEMAS: Final = {"tag_difficulty": DIFFICULTY, "tag_quality": QUALITY, "tag_category": CATEGORY,
-                  "safety_judge": SAFETY, "reward_judge": REWARD}
+                  "safety_judge": SAFETY}

@@ -12,11 +12,13 @@ from pica.recipes.magpie.config import MagpieConfig
 from pica.synth.errors import Reject
 from pica.synth.models.base import Message, ModelConfig, Sampling, assistant, user
 from pica.synth.prompts import Prompt, TooLong
+from pica.synth.rewards import Judge, load_rubric, request_and_answer
+from pica.synth.rewards.judge import RETRY_TEMPERATURE, TOO_LONG
 from pica.synth.run import Draft, together
 from pica.synth.structured import Unparsed, ask_json
 
 PROMPTS = {path.stem: Prompt.load(path) for path in sorted((Path(__file__).parent / "prompts").glob("*.txt"))}
-RETRY_TEMPERATURE = 0.7  # a greedy answer that could not be parsed would come again
+PROMPTS["reward_judge"] = load_rubric("helpful")
 _GUARD_UNSAFE = re.compile(r"\s*unsafe\b(?:\s*\n\s*([\w ,-]{1,80}))?", re.IGNORECASE)
 _GUARD_SAFE = re.compile(r"\s*safe\b", re.IGNORECASE)
 
@@ -30,6 +32,7 @@ class Tagger:
         self._again = Sampling(temperature=RETRY_TEMPERATURE, max_tokens=config.tag_tokens)
         assert config.tagger is not None and config.judge is not None
         self.tagger, self.judge = config.tagger, config.judge
+        self.grader = Judge(self.judge, "helpful", config.tag_tries, max_tokens=config.tag_tokens)
 
     async def structured(self, draft: Draft, step: str, model: ModelConfig, prompt: str, texts: dict[str, str],
                          unparsed: list[str]) -> dict[str, Any]:
@@ -67,7 +70,7 @@ class Tagger:
         if guard is not None:
             answer = await draft.chat("safety", guard, messages, Sampling(temperature=0.0, max_tokens=64))
             return {**_guard_verdict(answer.text), "safety_model": guard.name}
-        found = await self.structured(draft, "safety", self.judge, "safety_judge", _texts(messages), unparsed)
+        found = await self.structured(draft, "safety", self.judge, "safety_judge", request_and_answer(messages), unparsed)
         return {"safety": found.get("verdict"), "safety_category": found.get("category"), "unparsed": unparsed,
                 "safety_model": self.judge.name}
 
@@ -76,16 +79,17 @@ class Tagger:
         if self.config.reward is not None:
             values = await draft.score(step, self.config.reward, messages)
             return (values[0], []) if values and isfinite(values[0]) else (None, [step])
-        unparsed: list[str] = []
-        found = await self.structured(draft, step, self.judge, "reward_judge", _texts(messages), unparsed)
-        return (float(found["score"]) if found else None), unparsed
+        score = await self.grader.score(draft, step, messages)
+        if score.reason == TOO_LONG:
+            raise Reject("too long for reward_judge", score.detail)
+        return score.value, [] if score.value is not None else [step]
 
     @property
     def reward_name(self) -> str:
         """Who gives rewards, and on what scale."""
         if self.config.reward is not None:
             return f"{self.config.reward.name} (its own scale)"
-        return f"{self.judge.name} (judge, 1 to 10)"
+        return self.grader.name
 
 
 def _guard_verdict(text: str) -> dict[str, Any]:
@@ -94,13 +98,6 @@ def _guard_verdict(text: str) -> dict[str, Any]:
     if _GUARD_SAFE.match(text):
         return {"safety": "safe", "safety_category": "none"}
     return {"safety": None, "unparsed": ["safety"]}
-
-
-def _texts(messages: list[Message]) -> dict[str, str]:
-    """The request and the last answer; a longer conversation stands before the last request."""
-    *before, answer = messages
-    request = before[0]["content"] if len(before) == 1 else "\n\n".join(f"{m['role']}: {m['content']}" for m in before)
-    return {"instruction": request, "response": answer["content"]}
 
 
 def conversation(instruction: str, answer: str) -> list[Message]:

@@ -18,6 +18,7 @@ PROVIDERS: dict[str, tuple[str, str, str]] = {
     "hf": ("pica.synth.models.hf", "HFModel", "transformers in this process: hf/ID-OR-PATH"),
     "llamacpp": ("pica.synth.models.llamacpp", "LlamaCppModel", "a GGUF file in this process: llamacpp/FILE.gguf"),
     "fake": ("pica.synth.models.fake", "FakeModel", "scripted, for tests and dry runs: fake/NAME[?latency=0.05&...]"),
+    "stick": ("pica.synth.models.stick", "StickModel", "a model that checks itself against its own checklist: stick/NAME"),
     "local": ("pica.synth.models.local", "LocalModel", "SmolLM2-135M-Instruct, embedded; needs no network at run time"),
 }
 

@@ -14,6 +14,8 @@ import msgspec
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pica.synth.models.goal import Goal
+
 
 class Message(TypedDict):
     """One message of a conversation. `role` is `system`, `user` or `assistant`."""
@@ -160,6 +162,8 @@ class ModelConfig(BaseModel):
     temperature: float | None = Field(None, description="for every step of this role that does not state its own")
     top_p: float | None = Field(None, description="likewise")
     max_tokens: int | None = Field(None, description="likewise")
+    goal: Goal | None = Field(None, description="score that its answers shall have, for a model trained to read one; in "
+                                               "every chat of this role")
     revision: str = Field("", description="hub revision of the weights; part of the ledger's key")
     identity: str = Field("", description="name under which calls are remembered; set it when a server has moved")
     max_in_flight: int = Field(0, ge=0, description="calls in flight at most; 0: what the run or the engine allows")

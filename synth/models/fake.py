@@ -2,15 +2,18 @@
 
 Names: `magpie` (instructions after a user header, answers elsewhere), `echo` (the prompt, or the last message),
 `empty`, `fixed?text=...`, `nonsense` (no valid JSON, even where a schema asks for it), `hostile` (HTML, fences, prompt
-injection, fake chat tokens) and `guard` (safe or unsafe). The parameters are those of
-`pica.synth.models.fake_faults.FaultOptions`, and `text` and `seed`, which change what is answered.
+injection, fake chat tokens), `guard` (safe or unsafe) and `judge?prefers=long|short|first|second|none|checklist|random`,
+whose verdicts on answers follow a known taste (`pica.synth.models.fake_judge`; `noise=0.2` draws every fifth). The parameters
+are those of `pica.synth.models.fake_faults.FaultOptions`, and `text`, `seed`, `prefers` and `noise`, which change what is
+answered.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from urllib.parse import parse_qsl, urlencode
 
@@ -18,6 +21,7 @@ from pica.synth.errors import Malformed, RateLimited, ServerFault, Unreachable, 
 from pica.synth.models.base import Answer, Message, ModelConfig, Request
 from pica.synth.models.fake_brain import BRAINS, Brain, answers, render, tokens_in
 from pica.synth.models.fake_faults import FaultOptions, Faults
+from pica.synth.models.fake_judge import PREFERENCES
 
 Scripted = str | Answer
 Script = Callable[[Request, int], Scripted | Awaitable[Scripted]]
@@ -36,11 +40,9 @@ class FakeModel:
             near = get_close_matches(name, BRAINS, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise UsageError(f"unknown fake model {name!r}{hint} Known: {', '.join(BRAINS)}")
-        written = {key: values.pop(key) for key in ("seed", "text") if key in values}
-        if not written.get("seed", "0").lstrip("-").isdigit():
-            raise UsageError(f"seed={written['seed']!r} in {config.name!r} must be a whole number")
+        written: dict[str, str] = {key: values.pop(key) for key in ("seed", "text", "prefers", "noise") if key in values}
         self.name = config.name
-        self.brain = Brain(name, written.get("text", Brain.text), int(written.get("seed", 0)))
+        self.brain = _brain(name, written, config.name)
         asked = f"?{urlencode(sorted(written.items()))}" if written else ""
         self.identity = config.identity or f"fake/{name}{asked}"
         self._faults = Faults(FaultOptions.parse(values, repr(config.name)))
@@ -81,6 +83,24 @@ class FakeModel:
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+def _brain(name: str, written: Mapping[str, str], model: str) -> Brain:
+    """The brain with these parameters. Raises `UsageError` for a bad one."""
+    if name != "judge" and (alien := {"prefers", "noise"} & set(written)):
+        raise UsageError(f"{min(alien)} in {model!r} is for fake/judge alone; leave it out")
+    if not written.get("seed", "0").lstrip("-").isdigit():
+        raise UsageError(f"seed={written['seed']!r} in {model!r} must be a whole number")
+    brain = Brain(name, written.get("text", Brain.text), int(written.get("seed", 0)), written.get("prefers", Brain.prefers))
+    if brain.prefers not in PREFERENCES:
+        raise UsageError(f"prefers={brain.prefers!r} in {model!r} must be one of {', '.join(PREFERENCES)}")
+    try:
+        noise = float(written.get("noise", 0))
+    except ValueError:
+        noise = -1
+    if not 0 <= noise <= 1:
+        raise UsageError(f"noise={written['noise']!r} in {model!r} must be a share from 0 to 1")
+    return replace(brain, noise=noise)
 
 
 class ScriptedModel:

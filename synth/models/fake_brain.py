@@ -23,7 +23,9 @@ from msgspec.structs import replace
 
 from pica.synth.models.base import Answer, Message, Request, TokenLogprob
 from pica.synth.models.fake_json import instance
+from pica.synth.models.fake_judge import judged
 from pica.synth.models.fake_words import (
+    COMMON,
     FOLLOW_UPS,
     HOSTILE,
     MULTILINE,
@@ -40,19 +42,18 @@ DIMENSIONS = 64
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _ALL_DOMAINS = tuple(TOPICS)
-_COMMON = frozenset(_WORD.findall(
-    "about write what which explain give with that this should would could please make from into your have them they "
-    "there their using used answer before between short list know some more than when where does each user assistant "
-    "system the and for are how can you is it of to in on me my an or do if at as be by we so i a"))
 
 
 @dataclass(frozen=True)
 class Brain:
-    """A way to answer: its name (a key of `BRAINS`), the text of `fixed`, and a seed that changes every answer."""
+    """A way to answer: its name (a key of `BRAINS`), the text of `fixed`, a seed that changes every answer, what `judge` prefers
+    (one of `PREFERENCES`) and the share of its verdicts that are drawn."""
 
     name: str = "magpie"
     text: str = "A fixed answer."
     seed: int = 0
+    prefers: str = "long"
+    noise: float = 0.0
 
 
 def answer(request: Request, sample: int, brain: Brain) -> Answer:
@@ -124,8 +125,10 @@ def _written(request: Request, sample: int, brain: Brain) -> str:
     drawn = ("greedy",) if sampling.greedy else (str(request.seed), str(sample), str(sampling.temperature))
     about = request.prompt if request.task == "complete" else orjson.dumps(request.messages).decode()
     rng = _rng(request.task, about, str(brain.seed), *drawn)
+    if brain.name == "judge" and (verdict := judged(request, brain.prefers, brain.noise, rng)) is not None:
+        return verdict
     if request.schema is not None and brain.name not in ("nonsense", "echo", "empty"):
-        return orjson.dumps(instance(request.schema, rng)).decode()
+        return orjson.dumps(instance(request.schema, rng, WRITERS)).decode()
     return BRAINS[brain.name](request, rng)
 
 
@@ -187,7 +190,7 @@ def _has_answer(prompt: str) -> bool:
 
 def topic_of(text: str) -> str:
     """Up to three content words of `text`, the longest ones, in their order."""
-    words = [w for w in dict.fromkeys(_WORD.findall(text[:600].lower())) if w not in _COMMON and len(w) > 2]
+    words = [w for w in dict.fromkeys(_WORD.findall(text[:600].lower())) if w not in COMMON and len(w) > 2]
     longest = sorted(words, key=len, reverse=True)[:3]
     return " ".join(w for w in words if w in longest) or "this question"
 
@@ -204,6 +207,14 @@ def essay(question: str, rng: random.Random) -> str:
     return f"Here is an answer about {topic}. " + "\n\n".join(parts).format(t=topic)
 
 
+#: properties of a structured answer that are written as such
+WRITERS: dict[str, Callable[[random.Random], str]] = {
+    "instruction": lambda rng: rng.choice(OPENERS) + _plain([], rng) + rng.choice(TAILS),
+    "response": lambda rng: essay(rng.choice(TOPICS[rng.choice(_ALL_DOMAINS)]), rng),
+    "name": lambda rng: rng.choice(TOPICS[rng.choice(_ALL_DOMAINS)]).capitalize(),
+}
+
+
 def _nonsense(request: Request, rng: random.Random) -> str:
     """Something that looks like JSON and is none."""
     return rng.choice(('{"score": ', "{'quality': good}", '```json\n{"a": 1,}\n```', "Sure! Here is the JSON:", "[1,"))
@@ -218,7 +229,7 @@ def _guard(request: Request, rng: random.Random) -> str:
     return "safe" if rng.random() > 0.05 else f"unsafe\nS{rng.randint(1, 13)}"
 
 
-#: name -> how it writes. `fixed` answers its own text and needs no function of its own.
+#: name -> how it writes. `fixed` answers its own text and needs no function of its own; `judge` judges where it is asked to.
 BRAINS: dict[str, Callable[[Request, random.Random], str]] = {
     "magpie": _magpie,
     "echo": lambda request, rng: _last(request),
@@ -227,6 +238,7 @@ BRAINS: dict[str, Callable[[Request, random.Random], str]] = {
     "nonsense": _nonsense,
     "hostile": _hostile,
     "guard": _guard,
+    "judge": _magpie,
 }
 
 

@@ -1,6 +1,15 @@
-"""The vocabulary of the fake brain: topics and tasks by domain, sentences for answers, and hostile text."""
+"""The vocabulary of the fake brain: common words, topics and tasks by domain, sentences for answers, and hostile text."""
 
 from __future__ import annotations
+
+#: words that say nothing of what a text is about
+COMMON = frozenset({
+    "about", "write", "what", "which", "explain", "give", "with", "that", "this", "should", "would", "could", "please",
+    "make", "from", "into", "your", "have", "them", "they", "there", "their", "using", "used", "answer", "before",
+    "between", "short", "list", "know", "some", "more", "than", "when", "where", "does", "each", "user", "assistant",
+    "system", "the", "and", "for", "are", "how", "can", "you", "is", "it", "of", "to", "in", "on", "me", "my", "an", "or",
+    "do", "if", "at", "as", "be", "by", "we", "so", "i", "a",
+})
 
 #: domain -> topics, as noun phrases that fit every task of the domain.
 TOPICS: dict[str, tuple[str, ...]] = {

@@ -30,7 +30,7 @@ class Api:
 
     def __init__(self, options: ServeOptions) -> None:
         self.options = options
-        self.brain = Brain(options.brain, options.text, options.seed)
+        self.brain = Brain(options.brain, options.text, options.seed, options.prefers, options.noise)
         self._serial = 0
         self._ready: dict[tuple[Any, ...], tuple[bytes, bytes]] = {}
         self.batches = Batches(options, self._worked)

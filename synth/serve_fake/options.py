@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from pica.synth.errors import UsageError
 from pica.synth.models.fake_brain import BRAINS
 from pica.synth.models.fake_faults import FaultOptions
+from pica.synth.models.fake_judge import PREFERENCES
 
 
 class ServeOptions(FaultOptions):
@@ -20,6 +21,8 @@ class ServeOptions(FaultOptions):
     brain: str = Field("magpie", description="what answers: " + ", ".join(BRAINS))
     text: str = Field("A fixed answer.", description="the answer of --brain fixed")
     seed: int = Field(0, description="changes every answer")
+    prefers: str = Field("long", description="what --brain judge prefers: " + ", ".join(PREFERENCES))
+    noise: float = Field(0, ge=0, le=1, description="share of the verdicts of --brain judge that are drawn")
     key: str = Field("", description="API key that requests must bring; none is asked for by default")
     models: str = Field("", description="names served, separated by commas; any name by default")
     context: int = Field(0, ge=0, description="prompts of more tokens get 400; 0 is no limit")
@@ -39,6 +42,8 @@ def checked(options: ServeOptions) -> ServeOptions:
     """`options`, if they make sense together. Raises `UsageError`."""
     if options.brain not in BRAINS:
         raise UsageError(f"unknown brain {options.brain!r}; known: {', '.join(BRAINS)}")
+    if options.prefers not in PREFERENCES:
+        raise UsageError(f"unknown preference {options.prefers!r}; known: {', '.join(PREFERENCES)}")
     if options.total > 1:
         raise UsageError(f"the shares of faults add up to {options.total:g}; 1 is the most")
     return options

@@ -236,7 +236,7 @@ PROMPTS = {path.stem: Prompt.load(path) for path in
 SLOTS = {
     "base_answer": {"instruction"}, "control_code": set(), "control_math": set(), "control_persona": {"persona"},
     "control_topic": {"topic"}, "control_translation": set(), "multi_turn_helper": set(),
-    "reward_judge": {"instruction", "response"}, "safety_judge": {"instruction", "response"},
+    "safety_judge": {"instruction", "response"},
     "tag_category": {"instruction"}, "tag_difficulty": {"instruction"}, "tag_quality": {"instruction"},
 }
 GOOD = {
@@ -244,7 +244,6 @@ GOOD = {
     "tag_quality": '{"explanation": "Clear } enough.", "input_quality": "good"}',
     "tag_category": '{"primary_tag": "Coding & Debugging", "other_tags": ["Math", "Others"]}',
     "safety_judge": '{"verdict": "unsafe", "category": "malware"}',
-    "reward_judge": '{"explanation": "Fine.", "score": 10}',
 }
 
 
