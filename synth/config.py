@@ -49,7 +49,7 @@ class CallConfig(BaseModel):
         """Merge nested settings over their defaults; let roles stand in; hand a role's sampling to its steps."""
         if not isinstance(values, Mapping):
             return values
-        filled = {name: _over_default(cls, name, value) for name, value in cls.expand(dict(values)).items()}
+        filled = {name: over_default(cls, name, value) for name, value in cls.expand(dict(values)).items()}
         for role, substitute in cls.roles.items():
             stands_in = filled.get(substitute, cls.model_fields[substitute].default)
             given = filled.get(role)
@@ -110,7 +110,7 @@ def _nested(annotation: Any) -> type[BaseModel] | None:
                  if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
-def _over_default(cls: type[BaseModel], name: str, value: Any) -> Any:
+def over_default(cls: type[BaseModel], name: str, value: Any) -> Any:
     """A nested setting merged over its default; a bare value is the field that the class calls `bare`."""
     field = cls.model_fields.get(name)
     kind = _nested(field.annotation) if field else None

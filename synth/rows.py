@@ -106,8 +106,6 @@ def arrow_type(hint: Any) -> Any:
         return arrow_type(arguments[0])
     if _optional(hint):
         return arrow_type(next(argument for argument in arguments if argument is not type(None)))
-    if origin is Literal:
-        return DataType.utf8()
     if origin is list:
         return DataType.list(Field("item", arrow_type(arguments[0]), nullable=True))
     if origin is dict:  # a message
@@ -115,10 +113,10 @@ def arrow_type(hint: Any) -> Any:
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         inner = get_type_hints(hint, include_extras=True)
         return DataType.struct([Field(name, arrow_type(inner[name]), nullable=True) for name in hint.__struct_fields__])
-    if hint not in simple:
+    if origin is not Literal and hint not in simple:
         raise TypeError(f"a row's field cannot be {hint}; allowed: str, int, float, bool, list, messages, a msgspec struct, None "
                         "beside them")
-    return simple[hint]()
+    return DataType.utf8() if origin is Literal else simple[hint]()
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
