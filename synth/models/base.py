@@ -6,9 +6,9 @@ A provider turns a `Request` into `Answer`s and knows nothing of ledgers, retrie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Protocol, TypedDict, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, Self, TypedDict, runtime_checkable
 
 import msgspec
 import orjson
@@ -59,6 +59,10 @@ class Sampling(BaseModel):
     def canonical(self) -> bytes:
         """The JSON that stands for these values in a ledger key."""
         return orjson.dumps(self.model_dump(), option=orjson.OPT_SORT_KEYS)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with some values changed: checked as new ones are, and with a canonical form of its own."""
+        return type(self)(**{**self.model_dump(), **(update or {})})
 
     @property
     def greedy(self) -> bool:
