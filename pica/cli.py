@@ -2,6 +2,9 @@
 
     pica recipes                                          what there is
     pica run RECIPE [key=value ...] [--config FILE] --out DIR
+    pica train sft|dpo|reward|online [key=value ...] [--config FILE] --out DIR
+    pica eval arena|arena-hard|wildbench|checklist [key=value ...] [--config FILE] --out DIR
+    pica audit judge=SPEC [key=value ...] [--config FILE] --out DIR
     pica view DIR     pica trace DIR ROW_ID     pica models     pica ledger ...     pica serve-fake ...
 
 Exit codes: 0 done, 1 failed, 2 bad usage, 3 stopped by a budget, 130 interrupted.
@@ -79,7 +82,7 @@ class _Parser(argparse.ArgumentParser):
         """One line, with a near match where a command is unknown; exit code 2."""
         found = re.match(r"argument COMMAND: invalid choice: '(.*?)' ", message)
         if found:
-            known = ["run", *COMMANDS]
+            known = ["run", "train", "eval", "audit", *COMMANDS]
             near = get_close_matches(found[1], known, n=1)
             message = (f"unknown command {found[1]!r}{f'; did you mean {near[0]!r}?' if near else '.'} "
                        f"Known: {', '.join(known)}")
@@ -95,7 +98,10 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"pica {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     command = next((word for word in words if not word.startswith("-")), "")
-    _add_run(commands, words)
+    _add_run(commands)
+    _add_train(commands)
+    _add_eval(commands)
+    _add_audit(commands)
     for name, add in COMMANDS.items():
         module, what = add
         sub = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
@@ -123,28 +129,65 @@ def _mount(parser: argparse.ArgumentParser, module: str) -> None:
     parser.set_defaults(run=implementation.main)
 
 
-def _add_run(commands: Any, words: Sequence[str]) -> None:
-    run = commands.add_parser("run", help="make a dataset", allow_abbrev=False, add_help=False,
-                              usage="pica run RECIPE [key=value ...] [--config FILE] --out DIR",
-                              description="Make a dataset with a recipe, or go on with one. `pica run RECIPE --help` "
-                                          "prints every key.")
-    run.add_argument("recipe", nargs="?", metavar="RECIPE", help="see `pica recipes`")
-    run.add_argument("settings", nargs="*", metavar="key=value", help="settings, such as n=1000 teacher=openai/NAME@URL")
-    run.add_argument("--config", metavar="FILE", help="YAML file with settings, or the name of one shipped with the recipe")
-    run.add_argument("--out", metavar="DIR", type=Path, help="output folder; an unfinished one is gone on with")
-    run.add_argument("--plan", action="store_true", help="show calls, tokens, time and cost; call nothing")
-    run.add_argument("--update", action="store_true", help="make the folder again with a changed config")
+def _add_run(commands: Any) -> None:
+    run = _with_settings(commands, "run", "RECIPE", "make a dataset",
+                         "Make a dataset with a recipe, or go on with one. `pica run RECIPE --help` prints every key.",
+                         plan="show calls, tokens, time and cost; call nothing", first="see `pica recipes`")
     run.add_argument("--retry", action="store_true", help="ask again for the rows that got no answer")
-    run.add_argument("--json", action="store_true", help="progress and result as JSON lines")
-    run.add_argument("--quiet", action="store_true", help="no progress")
-    run.add_argument("-h", "--help", action="store_true", dest="help_run", help="this text, with every key of RECIPE")
-    run.set_defaults(run=_run, parser=run)
 
 
-def _run(options: argparse.Namespace) -> int:
-    from pica.commands import run
+def _add_train(commands: Any) -> None:
+    _with_settings(commands, "train", "STAGE", "train a model",
+                   "Train a model on a dataset, or go on with a training. `pica train STAGE --help` prints every key.",
+                   plan="show steps, tokens, memory and the command; train nothing", first="sft, dpo, reward or online")
 
-    return run.main(options)
+
+def _add_eval(commands: Any) -> None:
+    evaluate = _with_settings(commands, "eval", "BENCHMARK", "judge models and rank them",
+                              "Judge models on a benchmark and rank them, or go on with that. `pica eval BENCHMARK --help` "
+                              "prints every key.", plan="show calls, tokens, time and cost; call nothing",
+                              first="arena, arena-hard, wildbench or checklist; `compare A B` compares two evaluations")
+    evaluate.add_argument("--retry", action="store_true", help="ask again for the judgments that got no answer")
+
+
+def _add_audit(commands: Any) -> None:
+    audit = _with_settings(commands, "audit", "", "find out whether a judge is worth believing",
+                           "Try a judge with answers that must lose, battles that must be even, and people's verdicts where "
+                           "there are some. The exit code is 0 when the audit is done, whatever it found. `pica audit --help` "
+                           "prints every key.", plan="show calls, tokens, time and cost; call nothing")
+    audit.add_argument("--retry", action="store_true", help="ask again for the battles that got no answer")
+
+
+def _with_settings(commands: Any, name: str, kind: str, what: str, description: str, *, plan: str, first: str = "",
+                   ) -> argparse.ArgumentParser:
+    """A subcommand that makes a folder from a RECIPE or STAGE (`kind`; none where it is empty) and settings."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=what, allow_abbrev=False, add_help=False, description=description,
+        usage=f"pica {name} {f'{kind} ' if kind else ''}[key=value ...] [--config FILE] --out DIR")
+    if kind:
+        parser.add_argument(kind.lower(), nargs="?", metavar=kind, help=first)
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="settings, such as seed=1 or a.b=2")
+    parser.add_argument("--config", metavar="FILE", help="YAML file with settings, or the name of a shipped one")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="output folder; an unfinished one is gone on with")
+    parser.add_argument("--plan", action="store_true", help=plan)
+    parser.add_argument("--update", action="store_true", help="make the folder again with changed settings")
+    parser.add_argument("--json", action="store_true", help="progress and result as JSON lines")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    keys = f"every key of {kind}" if kind else "every key"
+    parser.add_argument("-h", "--help", action="store_true", dest="help_run", help=f"this text, with {keys}")
+    parser.set_defaults(run=_late(f"pica.commands.{name}"), parser=parser)
+    return parser
+
+
+def _late(module: str) -> Command:
+    """`main` of `module`, imported when it is called."""
+    def main(options: argparse.Namespace) -> int:
+        import importlib
+
+        command: Command = importlib.import_module(module).main
+        return command(options)
+
+    return main
 
 
 def _collect_settings(parser: argparse.ArgumentParser, options: argparse.Namespace, rest: list[str]) -> None:

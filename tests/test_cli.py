@@ -116,8 +116,8 @@ class TestHelp:
 
 
 USAGE: list[tuple[list[str], str]] = [
-    (["rnu"], "unknown command 'rnu'; did you mean 'run'? Known: run, recipes"),
-    (["xyzzy"], "unknown command 'xyzzy'. Known: run, recipes"),
+    (["rnu"], "unknown command 'rnu'; did you mean 'run'? Known: run, train"),
+    (["xyzzy"], "unknown command 'xyzzy'. Known: run, train"),
     (["run", "magpi"], "unknown recipe 'magpi'; did you mean 'magpie'? Known: magpie"),
     (["run", "../magpie"], "unknown recipe '../magpie'"),
     (["run", "n=5"], "unknown recipe 'n=5'"),

@@ -6,6 +6,8 @@ import argparse
 import asyncio
 import json
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pica.synth.errors import UsageError
@@ -22,21 +24,26 @@ def main(options: argparse.Namespace) -> int:
     config_class = recipes.config_class(options.recipe)
     if options.help_run:
         options.parser.print_help()
-        _print_keys(options.recipe, config_class)
+        print_keys(options.recipe, config_class)
         return 0
+    file = recipes.config_file(options.recipe, options.config) if options.config else None
+    return run_config(recipes.load(options.recipe), options, file)
+
+
+def run_config(recipe_class: Any, options: argparse.Namespace, file: Path | None,
+               show: Callable[[dict[str, Any], Path], None] = lambda manifest, folder: None) -> int:
+    """Make what the settings on the command line and in `file` say; `show` prints what was found, first of all."""
     from pica.synth.config import load_config
 
-    file = recipes.config_file(options.recipe, options.config) if options.config else None
-    config = load_config(config_class, file=file, words=options.settings)
-    recipe = recipes.load(options.recipe)(config)
+    recipe = recipe_class(load_config(recipe_class.config_class, file=file, words=options.settings))
     if options.plan:
         return _plan(recipe, as_json=options.json)
     if options.out is None:
         raise UsageError("where to? add --out DIR (a new folder, or an unfinished one to go on with)")
-    return _make(recipe, options)
+    return _make(recipe, options, show)
 
 
-def _make(recipe: Any, options: argparse.Namespace) -> int:
+def _make(recipe: Any, options: argparse.Namespace, show: Callable[[dict[str, Any], Path], None]) -> int:
     from pica.synth.progress import Progress, duration, style_for
     from pica.synth.recipe import make
 
@@ -46,6 +53,7 @@ def _make(recipe: Any, options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"event": "done", "folder": str(outcome.folder), "fresh": outcome.fresh, **manifest}))
         return 0
+    show(manifest, outcome.folder)
     rows, calls = manifest["rows"], manifest["calls"]
     if outcome.fresh:
         print(f"{rows['out']:,} rows from {rows['in']:,} candidates in {duration(manifest['seconds'])}: {calls['made']:,} calls, "
@@ -61,14 +69,15 @@ def _make(recipe: Any, options: argparse.Namespace) -> int:
 def _plan(recipe: Any, *, as_json: bool) -> int:
     from pica.synth.models import open_model
 
-    plan = recipe.plan()
+    plan = recipe.whole.plan()
     for step in plan.steps:
         open_model(step.model)  # an unknown one is an error; nothing is loaded or asked
     print(json.dumps(plan.to_json()) if as_json else plan.text())
     return 0
 
 
-def _print_keys(name: str, config_class: Any) -> None:
+def print_keys(name: str, config_class: Any) -> None:
+    """Print every key of a config, with its type and default."""
     from pica.synth.config import fields
 
     rows = list(fields(config_class))

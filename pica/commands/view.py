@@ -26,7 +26,10 @@ def main(options: argparse.Namespace) -> int:
         try:
             facts = json.loads(manifest.read_text(encoding="utf-8"))
             rows = facts["rows"]
-            print(f"{facts['recipe']}: {rows['out']:,} rows of {rows['in']:,} made")
+            if "stage" in facts:
+                print(f"{facts['stage']}: {facts['steps']:,} steps over {rows['used']:,} rows of {rows['read']:,} read")
+            else:
+                print(f"{facts['recipe']}: {rows['out']:,} rows of {rows['in']:,} made")
         except (ValueError, KeyError, TypeError):
             raise FolderError(f"{manifest} is damaged; remove it and give the command that made the folder again: the "
                               "answers are in the ledger") from None

@@ -149,7 +149,8 @@ def test_the_last_few_checkpoints_stay(tmp_path: Any) -> None:
 
 
 def test_gpus_are_launched_by_accelerate_and_cpus_by_torch() -> None:
-    config = sft("data=D", "processes=4", "machines=2", "machine_rank=1", "main_address=10.0.0.1", "parallel=fsdp", "batch_size=8")
+    config = sft("data=D", "processes=4", "machines=2", "machine_rank=1", "main_address=10.0.0.1", "parallel=fsdp",
+                 "batch_size=8")
     gpu = Place(device="cuda", name="a GPU", precision="bf16", dtype="float32")
     command = accelerate_command(config, gpu, Path("order.json"))
     assert command[1:3] == ["-m", "accelerate.commands.launch"] and command[4].endswith("fsdp.yaml")
