@@ -1,0 +1,1 @@
+"""Instruct-SkillMix: instructions and answers that each need a random combination of skills."""
