@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from goldens import golden_lines, needs_golden
-from hard import CREATIVE_BASE, HARD_BASE, V01_BASE, VERDICTS, judged, v01, v2, write
+from hard import CREATIVE_BASE, HARD_BASE, V01_BASE, VERDICTS, Pair, judged, v01, v2, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import Scripted, stored
@@ -587,3 +588,25 @@ def test_the_plan_counts_two_games_a_prompt(tmp_path: Path) -> None:
     assert (rest.rows, rest.calls) == (10, 20)
     given_all = ArenaHard(load_config(ArenaHardConfig, words=[f"judgments={judged(tmp_path / 'j')}"])).plan()
     assert (given_all.rows, given_all.calls) == (0, 0)
+
+
+def test_our_score_takes_style_out_where_that_can_be_told(tmp_path: Path) -> None:
+    """A model that is only longer: its lead goes; fewer tasks, or another convention, leave the score as it is."""
+    draw = random.Random(3)
+    rows = []
+    for number in range(140):
+        words = draw.randint(1, 30)
+        won = draw.random() < 0.35 + 0.3 * (words > 10)
+        label: Pair = ("B>A", "A>B") if won else ("A>B", "B>A")
+        rows.append(v01(f"q{number:03}", "long", label, mine="word " * words, base="word " * 10))
+    write(tmp_path / "many" / "long.jsonl", rows)
+    write(tmp_path / "few" / "long.jsonl", rows[:60])
+    auto, off = run(tmp_path / "a", f"judgments={tmp_path / 'many'}"), run(tmp_path / "b", f"judgments={tmp_path / 'many'}",
+                                                                        "style_control=false")
+    assert auto["long"]["score_without_style_control"] == pytest.approx(off["long"]["score"])
+    assert auto["long"]["score"] < off["long"]["score"] - 1
+    few = run(tmp_path / "c", f"judgments={tmp_path / 'few'}")
+    assert "score_without_style_control" not in few["long"]
+    method = json.loads((tmp_path / "c" / "manifest.json").read_text())["notes"]["method"]
+    assert "Style is not taken out: 60 tasks are fewer than the 100" in method
+    assert "score_without_style_control" not in run(tmp_path / "d", f"judgments={tmp_path / 'many'}", "score=v0.1")["long"]
