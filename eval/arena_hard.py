@@ -86,7 +86,7 @@ class ArenaHardConfig(EvalConfig):
         if fixed and "level" in values and values["level"] != fixed["level"]:
             raise ValueError(f"level={values['level']}: score={values['score']} has intervals of {fixed['level']:.0%}; leave "
                              "level out, or use score=pica")
-        return {**fixed, **values}
+        return super().expand({**fixed, **values})
 
 
 class ArenaHard(Evaluation[ArenaHardConfig]):
@@ -222,7 +222,7 @@ class ArenaHard(Evaluation[ArenaHardConfig]):
         from pica.eval.style_control import FEATURES
 
         control = self.config.style_control
-        if control is False or control in ([], "auto"):
+        if not control or control == "auto":
             return None
         if isinstance(control, str):
             return Style(control)

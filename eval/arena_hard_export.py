@@ -29,7 +29,7 @@ from pica.eval.arena_hard_labels import WRITTEN
 from pica.eval.battle import MIRROR
 from pica.eval.tasks import Task
 
-_PLAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?")
+_PLAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9@._-]{0,98}[A-Za-z0-9_-])?")
 _DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10))}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 from pica.eval.arena_hard_board import Counting, Effect, Row, Scores, scores_of
@@ -13,13 +12,12 @@ from pica.eval.arena_hard_labels import NO_TEXT, NONE, NULL, UNKNOWN
 from pica.eval.bias import Leanings, leanings
 from pica.eval.leaderboard import Entry, Leaderboard
 from pica.eval.means import Estimate
-from pica.eval.paired import compare
-from pica.eval.report import judge_sections
+from pica.eval.report import judge_sections, neighbours
+from pica.eval.style_effects import style_effects
 from pica.synth.errors import UsageError
 from pica.synth.report import Intervals, Section, Table
 
 MOST_KINDS = 20  # subcategories that are shown
-MOST_PAIRS = 40  # neighbours that are compared
 UNITS = {"": "", "tokens": "length is in tokens, as the answers' files say", "characters": "length is in characters"}
 
 
@@ -33,6 +31,7 @@ class Ranking:
     categories: Mapping[str, Scores]
     tags: Mapping[str, Scores]
     leaning: Leanings
+    how: Counting
 
     def sections(self) -> list[Section]:
         """Categories, style effects, neighbours, the judges' leanings."""
@@ -41,8 +40,11 @@ class Ranking:
                                 (("By category", self.categories), ("By subcategory", self.tags)) if groups]
         if self.overall.effects:
             found += _style_sections(self.overall.effects, self.board.level, UNITS[self.overall.unit])
-        neighbours = _neighbours(self.rows, [entry.model for entry in self.board.entries if entry.n], self.board.level)
-        return [*found, *neighbours, *judge_sections(self.leaning), *_judges(self.rows)]
+        else:
+            found += style_effects([dict(row) for row in self.rows], strong=self.how.strong, level=self.board.level,
+                                   rounds=self.how.rounds, seed=self.how.seed).sections()
+        found += neighbours(self.rows, [entry.model for entry in self.board.entries if entry.n], self.board.level)
+        return [*found, *judge_sections(self.leaning), *_judges(self.rows)]
 
 
 def rank(rows: Sequence[Row], how: Counting, *, expected: Mapping[str, int], warnings: Sequence[str] = ()) -> Ranking:
@@ -59,7 +61,7 @@ def rank(rows: Sequence[Row], how: Counting, *, expected: Mapping[str, int], war
                 for label in baselines if label not in expected]
     told = [*warnings, *_unscored(rows, how, overall), *_mixed(rows, baselines), *lost, *leaning.warnings()]
     board = Leaderboard.ranked(entries, _metric(baselines, how), _method(how, overall), level=how.level, warnings=told)
-    return Ranking(board, rows, overall, categories, tags, leaning)
+    return Ranking(board, rows, overall, categories, tags, leaning, how)
 
 
 def _groups(rows: Sequence[Row], key: str, how: Counting, lost: list[str]) -> dict[str, Scores]:
@@ -213,27 +215,6 @@ def _style_sections(effects: Sequence[Effect], level: float, unit: str) -> list[
     lines = [[name, *(round(number, 4) for number in numbers)] for name, *numbers in items]
     return [Intervals("Style effects", items, note=note),
             Table("Style effects in figures", ["feature", "effect", "lower", "upper"], lines)]
-
-
-def _neighbours(rows: Sequence[Row], order: Sequence[str], level: float) -> list[Section]:
-    """Every model against the next one below, on the questions that both have a score for."""
-    shares: dict[str, dict[str, float | None]] = {}
-    for row in rows:
-        share = row["share_a"]
-        shares.setdefault(row["model_b"], {})[f"{row['task']}\x00{row['model_a']}"] = None if share is None else 1 - share
-    lines: list[list[object]] = []
-    for upper, lower in list(pairwise(order))[:MOST_PAIRS]:
-        try:
-            change = compare(shares[lower], shares[upper], level=level)
-        except UsageError:
-            lines.append([upper, lower, "-", "-", "-", 0])
-            continue
-        ends = f"{100 * change.lower:+.1f} to {100 * change.upper:+.1f}" if change.prompts > 1 else "-"
-        lines.append([upper, lower, f"{100 * change.difference:+.1f}", ends, f"{change.p_value:.3f}", change.prompts])
-    note = ("share of the win in points, prompt by prompt on shared questions, `much better` counted once; p by sign flips, not "
-            "corrected for the number of pairs")
-    header = ["model", "next below", "difference", f"{level:.0%} interval", "p", "shared questions"]
-    return [Table("Neighbours compared", header, lines, note=note)] if lines else []
 
 
 def _judges(rows: Sequence[Row]) -> list[Section]:

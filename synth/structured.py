@@ -115,7 +115,8 @@ def _closing(text: str, start: int) -> int | None:
 def check(value: Any, schema: Mapping[str, Any], path: str = "$") -> None:
     """Raises `Unparsed` where `value` does not follow `schema`, `UsageError` where the schema goes beyond `KEYWORDS`.
 
-    As JSON Schema has it, but that 1.0 is not an integer and that True is no number.
+    As JSON Schema has it, but that 1.0 is not an integer, that True is no number, and that a text longer than `maxLength` is
+    read all the same: the bound is for models that a grammar holds, which might never stop.
     """
     unknown = set(schema) - KEYWORDS - _NOTES
     if unknown:
@@ -131,7 +132,7 @@ def check(value: Any, schema: Mapping[str, Any], path: str = "$") -> None:
     elif isinstance(value, list):
         _check_array(value, schema, path)
     elif isinstance(value, str):
-        _check_range(len(value), schema, "minLength", "maxLength", f"{path}: length")
+        _check_range(len(value), schema, "minLength", "", f"{path}: length")
     elif isinstance(value, int | float) and not isinstance(value, bool):
         _check_range(value, schema, "minimum", "maximum", path)
 

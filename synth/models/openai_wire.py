@@ -34,19 +34,23 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Dialect(NamedTuple):
-    """How a hosted service differs: the name of the token limit in chats, most stop strings, defaults left out."""
+    """How a hosted service differs: the name of the token limit in chats, most stop strings, defaults left out, schema keywords
+    that it refuses."""
 
     limit: str = "max_tokens"
     stops: int = 0
     sparse: bool = False
+    refuses: tuple[str, ...] = ()
 
 
 #: (host, pattern of model names) -> dialect; the first that fits. Models that reason refuse sampling parameters.
+_HOSTED = Dialect("max_completion_tokens", 4, refuses=("minLength", "maxLength", "uniqueItems"))
+_REASONING = _HOSTED._replace(sparse=True)
 DIALECTS: tuple[tuple[str, str, Dialect], ...] = (
-    ("api.openai.com", r"o\d|gpt-([5-9]|\d\d)|codex", Dialect("max_completion_tokens", 4, sparse=True)),
-    ("api.openai.com", "", Dialect("max_completion_tokens", 4)),
-    (".openai.azure.com", r"o\d|gpt-([5-9]|\d\d)|codex", Dialect("max_completion_tokens", 4, sparse=True)),
-    (".openai.azure.com", "", Dialect("max_completion_tokens", 4)),
+    ("api.openai.com", r"o\d|gpt-([5-9]|\d\d)|codex", _REASONING),
+    ("api.openai.com", "", _HOSTED),
+    (".openai.azure.com", r"o\d|gpt-([5-9]|\d\d)|codex", _REASONING),
+    (".openai.azure.com", "", _HOSTED),
 )
 
 
@@ -102,7 +106,18 @@ def _sampled(body: Json, request: Request, dialect: Dialect) -> None:
         body.update({"logprobs": True, "top_logprobs": sampling.logprobs} if chat else {"logprobs": sampling.logprobs})
     if request.schema is not None:
         body["response_format"] = {"type": "json_schema",
-                                   "json_schema": {"name": "answer", "strict": True, "schema": request.schema}}
+                                   "json_schema": {"name": "answer", "strict": True,
+                                                   "schema": _without(request.schema, dialect.refuses)}}
+
+
+def _without(schema: Any, keywords: tuple[str, ...]) -> Any:
+    """A schema without these keywords, which the answer is still checked for. A property may bear the name of one."""
+    if isinstance(schema, list):
+        return [_without(item, keywords) for item in schema]
+    if not keywords or not isinstance(schema, dict):
+        return schema
+    return {key: {name: _without(inner, keywords) for name, inner in value.items()} if key == "properties"
+            else _without(value, keywords) for key, value in schema.items() if key not in keywords}
 
 
 def _fields(sampling: Sampling, *, sparse: bool) -> Json:

@@ -14,6 +14,7 @@ from pica.synth.report.text import attribute, count, escape, quantity, share
 
 _SHADES, _HUES = 8, 6
 _LONG, _NUM = ' class="long"', ' class="num"'
+MINUS = "\N{MINUS SIGN}"
 _EMPTY = '<p class="summary">nothing to show</p>'
 
 
@@ -181,7 +182,11 @@ def _point_title(name: str, point: Point) -> str:
 
 
 def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"[{quantity(low)}, {quantity(high)}]"
+    return "" if low is None or high is None or math.isnan(low) or math.isnan(high) else f"[{_limit(low)}, {_limit(high)}]"
+
+
+def _limit(end: float) -> str:
+    return quantity(end) if math.isfinite(end) else f"{MINUS if end < 0 else ''}∞"
 
 
 def _intervals(chart: Intervals) -> str:
@@ -202,9 +207,10 @@ def _intervals(chart: Intervals) -> str:
 
 def _whisker(x: Scale, value: float, low: float | None, high: float | None) -> str:
     dot = f'<circle class="dot h0" cx="{pct(x(value))}" cy="50%" r="4"/>' if math.isfinite(value) else ""
-    if low is None or high is None:
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
         return dot
-    return f'<line class="whisker h0" x1="{pct(x(low))}" x2="{pct(x(high))}" y1="50%" y2="50%"/>{dot}'
+    left, right = (x(end) if math.isfinite(end) else float(end > 0) for end in (low, high))  # without an end: to the edge
+    return f'<line class="whisker h0" x1="{pct(left)}" x2="{pct(right)}" y1="50%" y2="50%"/>{dot}'
 
 
 def _finite(series: Sequence[Point]) -> list[Point]:

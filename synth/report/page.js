@@ -527,7 +527,33 @@
     const gap = scores.length === 2 && scores.every((v) => !Number.isNaN(v)) ? `difference ${numeral(Number((scores[0] - scores[1]).toPrecision(6)))}` : "";
     const outcome = pane.outcome && row[pane.outcome] !== undefined ? make("span", "pill", show(row[pane.outcome])) : null;
     const head = make("h4", "", pane.title || "Answers", outcome, gap ? make("span", "dim", gap) : null);
+    cards.forEach((card, k) => card.classList.toggle("won", pane.games !== "" && row[pane.outcome] === pane.sides[k].label.toLowerCase()));
     return make("section", "part", head, make("div", "sides", ...cards));
+  }
+
+  // Verdicts are told in the names of the sides: "a>>b" of sides A and B is "A >> B".
+  const sideOf = (pane, text) => ({ a: pane.sides[0].label, b: pane.sides[1].label })[text] ?? text;
+  const verdictOf = (pane, text) => (text ? String(text).split(/([<>=]+)/).map((piece) => sideOf(pane, piece)).join(" ") : "unscored");
+
+  function game(pane, one) {
+    const order = String(one.order || ""), scored = typeof one.score_a === "number" && typeof one.score_b === "number";
+    const called = [[order[0], one.first], [order[1], one.second]].filter(([side, name]) => side && name && sideOf(pane, side) !== name)
+      .map(([side, name]) => `${sideOf(pane, side)} is called ${name}`);
+    const said = new Set(["judge", "order", "verdict", "score_a", "score_b", "first", "second", "reason", "problem", "text"]);
+    const rest = Object.entries(one).filter(([k, v]) => !said.has(k) && v !== null && v !== "" && !(Array.isArray(v) && !v.length));
+    const more = make("details", "more-of", make("summary", "", "All that the judge wrote"), prose(one.text || ""), grid(rest));
+    const card = make("div", "side game",
+      make("header", "", make("span", "pill" + (one.verdict ? "" : " bad"), verdictOf(pane, one.verdict)),
+        scored ? make("span", "dim", `${numeral(one.score_a)} to ${numeral(one.score_b)}`) : null,
+        make("span", "dim", `${sideOf(pane, order[0] || "")} first`), make("span", "dim judge", one.judge)),
+      called.length ? make("p", "dim called", called.join(", ")) : null,
+      one.problem ? make("p", "why", one.problem) : null,
+      one.reason ? prose(one.reason) : null, more);
+    return card;
+  }
+
+  function games(pane, list) {
+    return part(`${title(pane.games)} (${list.length})`, make("div", "sides", ...list.map((one) => game(pane, one))));
   }
 
   const isLong = (value) => typeof value === "string" && (value.length > 120 || value.includes("\n"));
@@ -593,6 +619,10 @@
       if (!pane.sides.every((s) => row[s.field] !== undefined && row[s.field] !== null)) continue;
       if (row[pane.prompt] && !used.has(pane.prompt)) parts.push(part(title(pane.prompt), conversation(row[pane.prompt], "user")));
       parts.push(sides(pane, row));
+      if (pane.games && isRecords(row[pane.games])) {
+        parts.push(games(pane, row[pane.games]));
+        used.add(pane.games);
+      }
       [pane.prompt, pane.outcome, ...pane.sides.flatMap((s) => [s.field, s.score, s.name])].forEach((name) => used.add(name));
     }
     const rest = Object.entries(row).filter(([name, value]) => !used.has(name) && value !== null && value !== undefined && value !== "");

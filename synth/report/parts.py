@@ -64,7 +64,8 @@ class Lines:
 
 @dataclass(frozen=True)
 class Intervals:
-    """Dots with intervals on one shared axis: (label, value, low, high), low and high None where unknown."""
+    """Dots with intervals on one shared axis: (label, value, low, high), low and high None where unknown, infinite where there is
+    no bound."""
 
     title: str
     items: Sequence[tuple[str, float, float | None, float | None]]
@@ -118,12 +119,18 @@ class Side:
 
 @dataclass(frozen=True)
 class Pane:
-    """How the detail of a row shows answers to one prompt; used by rows that have every side's field."""
+    """How the detail of a row shows answers to one prompt; used by rows that have every side's field.
+
+    `games`: the column with the verdicts on two sides, a list of `{judge, order, verdict, reason, text, problem, first, second,
+    score_a, score_b}`: `order` is `ab` or `ba`, the side that stood first in front, and `verdict` such as `a>>b`; `first` and
+    `second` are what the judge called them.
+    """
 
     sides: Sequence[Side]
     prompt: str = "prompt"
     title: str = ""
     outcome: str = ""
+    games: str = ""
 
 
 PREFERENCE = Pane((Side("chosen", "Chosen", "score_chosen", "model_chosen", "good"),

@@ -27,7 +27,7 @@ class Scale:
 
 def cover(low: float, high: float, steps: int) -> list[float]:
     """Round ticks, the outermost at or beyond both ends."""
-    if low == high:
+    if high - low <= 1e-9 * max(abs(low), abs(high)):  # one value, but for rounding
         low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
     inner = ticks(low, high, steps)
     width = inner[1] - inner[0] if len(inner) > 1 else high - low

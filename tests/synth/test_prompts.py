@@ -22,6 +22,10 @@ ANYTHING = {"type": "object"}
 anything = st.text(st.characters(codec=None), max_size=80)
 
 
+def test_a_text_longer_than_the_bound_for_grammars_is_read():
+    assert parse_json(json.dumps({"grade": "good", "why": "x" * 101}), SCHEMA)["why"] == "x" * 101
+
+
 # Prompts
 
 
@@ -145,7 +149,6 @@ def test_braces_and_quotes_within_strings_are_fine(why):
     ('{"grade": "good", "tags": []}', "number of items 0 is below 1"),
     ('{"grade": "good", "tags": ["a", 2]}', "$.tags[1]: 2 is not of type string"),
     ('{"grade": "good", "tags": ["a", "b", "c"]}', "is above 2"),
-    ('{"grade": "good", "why": "' + "x" * 101 + '"}', "$.why: length 101 is above 100"),
     ('{"a": ' * 5000 + "1" + "}" * 5000, "not usable JSON"),
     ('{"grade": "good", "score": ' + "9" * 5000 + "}", "not usable JSON"),
 ])

@@ -164,6 +164,22 @@ def test_hosted_services_have_their_own_words() -> None:
         body_of(Request(task="complete", sampling=Sampling(stop=tuple("abcde"))), "api.openai.com", "m")
 
 
+def test_a_schema_goes_to_hosted_services_without_what_they_refuse() -> None:
+    text = {"type": "string", "minLength": 1, "maxLength": 9}
+    schema = {"type": "object", "properties": {"maxLength": text, "tags": {"type": "array", "items": text, "maxItems": 2,
+                                                                           "uniqueItems": True}}}
+    request = Request(task="chat", messages=(user("hi"),), schema=schema)
+
+    def sent(host: str) -> Any:
+        body = orjson.loads(encode(request, "gpt-4.1", dialect_of(host, "gpt-4.1"), {}))
+        return body["response_format"]["json_schema"]["schema"]
+
+    plain = {"type": "string"}
+    assert sent("api.openai.com") == {"type": "object", "properties": {
+        "maxLength": plain, "tags": {"type": "array", "items": plain, "maxItems": 2}}}
+    assert sent("localhost") == schema
+
+
 def test_lone_surrogates_are_named_before_they_are_sent() -> None:
     with pytest.raises(BadRequest, match=r"lone surrogate '\\ud800' at character 2"):
         body_of(Request(task="chat", messages=(user("ok"), user("ab\ud800c"))))

@@ -1,0 +1,196 @@
+"""`pica eval arena`: every model against every other on any tasks, ranked by Bradley-Terry with intervals over prompts.
+
+    pica eval arena models=[hf/./new,hf/./old,local] judge=openai/NAME@URL --out E
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from pica.eval.battle import Contest, play
+from pica.eval.battle_rows import BattleRow, battle_row, battles_of, record, verdicts_of
+from pica.eval.bias import leanings
+from pica.eval.connected import comparable
+from pica.eval.contestants import read_answers
+from pica.eval.evaluation import EvalConfig, Evaluation
+from pica.eval.intervals import Intervals, bootstrap
+from pica.eval.judge import Kind
+from pica.eval.leaderboard import UNBOUNDED, Entry, Leaderboard
+from pica.eval.ratings import Ratings, fit
+from pica.eval.report import battle_sections, neighbours
+from pica.eval.style_effects import style_effects
+from pica.eval.tasks import read_tasks
+from pica.synth.errors import UsageError
+from pica.synth.plan import Plan, Step
+from pica.synth.report import Section
+from pica.synth.rows import Provenance
+from pica.synth.run import Draft, Run, together
+from pica.synth.table import Table
+
+
+class ArenaConfig(EvalConfig):
+    """Settings of an arena."""
+
+    summary: ClassVar[str] = "every model against every other, Bradley-Terry ratings with intervals"
+
+    verdict: Literal["pairwise", "scores"] = Field("pairwise", description="what a judge gives: one of five outcomes, or "
+                                                                           "1 to 10 each")
+    anchor: str = Field("", description="label whose rating is anchor_rating; default: the mean of all is")
+    anchor_rating: float = Field(1000.0, description="rating of the anchor")
+    strong: float = Field(1.0, ge=1, le=100, description="how often a verdict `much better` counts (Arena-Hard: 3)")
+    prior: float = Field(0.0, ge=0, le=100, description="tied games of every model against an average one; 0: none")
+
+
+class Arena(Evaluation[ArenaConfig]):
+    """All against all."""
+
+    name = "arena"
+    config_class = ArenaConfig
+
+    @property
+    def judge_kind(self) -> Kind:  # type: ignore[override]
+        """Pairs, by outcome or by scores."""
+        return self.config.verdict
+
+    @property
+    def row_class(self) -> type[Provenance]:
+        """Battles."""
+        return BattleRow
+
+    @property
+    def matches(self) -> Sequence[tuple[str, str]]:
+        """Every pair of labels."""
+        return list(combinations(self.labels, 2))
+
+    async def prepare(self, run: Run) -> None:
+        """Read tasks and answers. Raises `UsageError` for fewer than two models, and for an anchor that does not compete."""
+        await super().prepare(run)
+        labels, anchor = self.labels, self.config.anchor
+        if len(labels) < 2:
+            raise UsageError(f"an arena needs two models or more, and there is {labels[0] if labels else 'none'}; give "
+                             "models=[NAME,NAME], or answers=DIR with a file a model")
+        if anchor and anchor not in labels:
+            raise UsageError(f"anchor={anchor!r} does not compete; labels: {', '.join(labels)}")
+
+    async def make_row(self, draft: Draft) -> BattleRow:
+        """Both answers, and the games."""
+        task = self.tasks[draft.index // len(self.matches)]
+        one, other = self.matches[draft.index % len(self.matches)]
+        draft.keep(task=task.id, category=task.category, model_a=one, model_b=other)
+        first, second = await together(self.answer(draft, one, task), self.answer(draft, other, task))
+        contest = Contest("\x00".join((task.id, one, other)), task.conversation, first, second, task.notes)
+        return battle_row(self, draft, task, (one, other), contest, await play(draft, contest, self.panel))
+
+    def rank(self, table: Table) -> Leaderboard:
+        """Bradley-Terry ratings with intervals over prompts; models without a scored game against the rest have none."""
+        rows = list(table.rows())
+        self.leaning = leanings(rows)
+        rated = self._rated(rows)
+        standing = _standing(rated, self.config)
+        entries = [self._entry(rows, label, standing) for label in (standing.order(self.labels) if standing else self.labels)]
+        return Leaderboard.ranked(entries, "Bradley-Terry rating, 400 points are odds of ten to one",
+                                  standing.method if standing else "No game has a verdict.",
+                                  level=self.config.level, warnings=self._warnings(rows, standing))
+
+    def _rated(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The battles of the models that can be rated together."""
+        names = comparable(battles_of(rows), self.config.anchor or None)
+        return [row for row in rows if row["model_a"] in names and row["model_b"] in names]
+
+    def _entry(self, rows: Sequence[dict[str, Any]], label: str, standing: _Standing | None) -> Entry:
+        own = [row for row in rows if label in {row["model_a"], row["model_b"]}]
+        verdicts = [verdict for row in own for verdict in verdicts_of(row)[0]]
+        score, lower, upper, why = standing.of(label) if standing else (None, None, None, None)
+        unscored = verdicts.count(None)
+        return Entry(label, score, lower, upper, len(verdicts) - unscored, unscored,
+                     len(self.tasks) * (len(self.labels) - 1) - len(own), {**record(own, label), UNBOUNDED: why})
+
+    def _warnings(self, rows: Sequence[dict[str, Any]], standing: _Standing | None) -> list[str]:
+        """What a reader must know first, most serious first."""
+        if standing is None:
+            games = sum(len(row["games"]) for row in rows)
+            return [f"nobody can be ranked: none of the {games:,} games has a verdict that can be read; raise judging.max_tokens "
+                    "or tries, or take another judge"]
+        found = self.leaning.warnings()
+        for label, why in standing.ratings.unbounded.items():
+            found.append(f"{label} {why}: no finite rating; prior=1 gives every model one")
+        if left_out := [label for label in self.labels if label not in standing.ratings.models]:
+            found.append(f"no rating of {', '.join(left_out)}: no game with a verdict against the others")
+        if standing.ends is None:
+            found.append("only one task has a verdict, so there are no intervals; judge more tasks")
+        return [*found, *self._coverage(rows)]
+
+    def _coverage(self, rows: Sequence[dict[str, Any]]) -> list[str]:
+        """Models that were judged on other tasks than the rest."""
+        by_label = {label: {row["task"] for row in rows if label in {row["model_a"], row["model_b"]}} for label in self.labels}
+        every = set().union(*by_label.values())
+        short = [f"{label} on {len(tasks):,}" for label, tasks in by_label.items() if tasks != every]
+        if not short:
+            return []
+        told = ", ".join(short[:4]) + (", ..." if len(short) > 4 else "")
+        return [f"models were judged on different tasks ({told}, of {len(every):,}); `pica eval compare` and the report's "
+                "neighbours use those that are shared"]
+
+    def sections(self, table: Table) -> list[Section]:
+        """Neighbours, categories, who beats whom, style, the judge's leanings."""
+        config, rows = self.config, list(table.rows())
+        order = [entry.model for entry in self.leaderboard.entries]
+        style = style_effects(rows, strong=config.strong, level=config.level, rounds=config.rounds, seed=config.seed)
+        return [*neighbours(rows, order, config.level), *battle_sections(rows, order, self.leaning), *style.sections()]
+
+    def plan(self) -> Plan:
+        """Calls a battle: each answer is asked for once, whoever it meets."""
+        config = self.config
+        labels = len(config.models) + (len(read_answers(config.answers)) if config.answers else 0)
+        pairs = labels * (labels - 1) // 2
+        steps = [Step(f"answer {one.title}"[:14], one.model, 1 / max(pairs, 1), 200, min(config.answer.max_tokens, 500))
+                 for one in config.models]
+        steps += [Step("judge", judge, len(self.panel.orders), 1500, 150) for judge in config.judge]
+        return Plan(len(read_tasks(config.tasks, n=config.n, split=config.split, categories=config.categories)) * pairs, steps)
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """Ratings and their intervals, which one task does not have. `tamed`: ratings with a prior, which order what has no bound."""
+
+    ratings: Ratings
+    ends: Intervals | None
+    tamed: Ratings
+
+    @property
+    def method(self) -> str:
+        """How ratings and intervals came about."""
+        return f"{self.ratings.explain()} {self.ends.explain() if self.ends else 'One task has no interval.'}"
+
+    def of(self, label: str) -> tuple[float | None, float | None, float | None, str | None]:
+        """(rating, lower end, upper end, why it has no bound) of a model; None where there is none."""
+        if label not in self.ratings.models:
+            return None, None, None, None
+        code, why = self.ratings.code(label), self.ratings.unbounded.get(label)
+        lower, upper = (float(self.ends.lower[code]), float(self.ends.upper[code])) if self.ends and not why else (None, None)
+        return float(self.ratings.points[code]), lower, upper, why
+
+    def order(self, labels: Sequence[str]) -> list[str]:
+        """All labels, the strongest first."""
+        rated = [self.tamed.models[code] for code in self.tamed.order()]
+        return [*rated, *(label for label in labels if label not in rated)]
+
+
+def _standing(rows: Sequence[dict[str, Any]], config: ArenaConfig) -> _Standing | None:
+    """How the models of these battles stand; None where nobody can be rated."""
+    if not rows:
+        return None
+    battles = battles_of(rows, strong=config.strong)
+    anchor = config.anchor if config.anchor in battles.models else None
+    ratings = fit(battles, anchor=anchor, anchor_rating=config.anchor_rating, prior=config.prior)
+    several = ratings.prompts > 1
+    ends = bootstrap(battles, ratings, rounds=config.rounds, level=config.level, seed=config.seed) if several else None
+    return _Standing(ratings, ends, fit(battles, prior=config.prior or 1.0))
+
+
+EVALUATION = Arena

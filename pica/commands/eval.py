@@ -1,0 +1,55 @@
+"""`pica eval`: judge models on a benchmark and rank them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from pica.synth.errors import UsageError
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run an evaluation, or compare two; returns the exit code."""
+    from pica.commands.run import print_keys, run_config
+    from pica.eval import EVALUATIONS, load_evaluation
+
+    if options.benchmark is None:
+        options.parser.print_help()
+        print("\nbenchmarks:\n" + "\n".join(f"  {name:<12}{what}" for name, (_, what) in EVALUATIONS.items()))
+        return 0 if options.help_run else 2
+    if options.benchmark == "compare":
+        return _compare(options)
+    evaluation = load_evaluation(options.benchmark)
+    if options.help_run:
+        options.parser.print_help()
+        print_keys(options.benchmark, evaluation.config_class)
+        return 0
+    return run_config(evaluation, options, Path(options.config) if options.config else None, show=_show)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    """`pica eval compare A B`."""
+    import json
+
+    from pica.eval.compare import compare
+
+    if len(options.settings) != 2:
+        raise UsageError(f"compare takes two folders of evaluations, not {len(options.settings)}: pica eval compare A B")
+    found = compare(Path(options.settings[0]), Path(options.settings[1]))
+    print(json.dumps(found.to_json()) if options.json else found.text())
+    return 0
+
+
+def _show(manifest: dict[str, Any], folder: Path) -> None:
+    """The leaderboard, as it was ranked."""
+    import json
+
+    from pica.eval.leaderboard import Leaderboard
+
+    board = folder / "leaderboard.json"
+    if not board.is_file():
+        raise UsageError(f"{folder} has no leaderboard.json; give the command with --update to rank again")
+    notes = manifest["notes"]
+    print(Leaderboard.of(json.loads(board.read_text(encoding="utf-8")), notes["metric"], notes["method"],
+                         manifest["config"]["level"], notes.get("warnings", [])).text())
