@@ -25,6 +25,7 @@ from pica.eval.judge import Kind
 from pica.eval.leaderboard import Entry, Leaderboard
 from pica.eval.means import Estimate, mean
 from pica.eval.neutral import neutralise
+from pica.eval.report import neighbours
 from pica.eval.scoring import Answered, Check, agreed_items, check
 from pica.eval.tasks import Task, read_tasks
 from pica.synth.errors import Reject, UsageError
@@ -198,7 +199,9 @@ class Checklist(Evaluation[ChecklistConfig]):
         note = f"items met of items with a verdict, with {self.config.level:.0%} intervals over tasks"
         found: list[Section] = [Figures("By category", ["model", *categories], lines, note=note)] if categories else []
         hardest = _hardest(rows)
-        return [*found, Figures("Items met least", ["task", "item", "met by", "of"], hardest)] if hardest else found
+        if hardest:
+            found.append(Figures("Items met least", ["task", "item", "met by", "of"], hardest))
+        return [*neighbours(rows, [entry.model for entry in self.leaderboard.entries], self.config.level), *found]
 
     def _share(self, rows: Sequence[dict[str, Any]]) -> str:
         estimate = self._drfr(rows)

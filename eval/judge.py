@@ -22,6 +22,7 @@ from pica.synth.structured import Unparsed, parse_json
 HERE = Path(__file__).parent / "prompts"
 LETTERS = "CDFGHJKLMNPQRSTVWXYZ"  # no A and B, which mean too much, and no vowels, which read as words
 LOWEST, HIGHEST = 1, 10
+REASON = {"type": "string", "maxLength": 600}  # a bound for models that a grammar holds; longer reasons are read too
 
 Kind = Literal["pairwise", "scores", "score", "checklist"]
 Label = Literal["a>>b", "a>b", "a=b", "b>a", "b>>a"]
@@ -116,7 +117,7 @@ def _pair_labels(names: tuple[str, ...]) -> dict[str, Label]:
 
 
 def _pairwise_schema(names: tuple[str, ...]) -> Schema:
-    return _object({"reason": {"type": "string"}, "verdict": {"enum": list(_pair_labels(names))}})
+    return _object({"reason": REASON, "verdict": {"enum": list(_pair_labels(names))}})
 
 
 def _read_pairwise(text: str, names: tuple[str, ...]) -> Verdict:
@@ -153,7 +154,7 @@ def _final_line(text: str) -> str:
 
 def _scores_schema(names: tuple[str, ...]) -> Schema:
     score = {"type": "integer", "minimum": LOWEST, "maximum": HIGHEST}
-    return _object({"reason": {"type": "string"}, **dict.fromkeys(names, score)})
+    return _object({"reason": REASON, **dict.fromkeys(names, score)})
 
 
 def _read_scores(text: str, names: tuple[str, ...]) -> Verdict:
@@ -172,7 +173,7 @@ _SCORED = re.compile(r"\W*(?:(?:final |overall )?(?:score|rating)\W+(?:is\W+)?)?
 
 
 def _score_schema(names: tuple[str, ...]) -> Schema:
-    return _object({"strengths": {"type": "string"}, "weaknesses": {"type": "string"},
+    return _object({"strengths": REASON, "weaknesses": REASON,
                     "score": {"type": "integer", "minimum": LOWEST, "maximum": HIGHEST}})
 
 
@@ -188,7 +189,7 @@ def _read_score(text: str, names: tuple[str, ...]) -> Verdict:
 
 
 def _checklist_schema(names: tuple[str, ...]) -> Schema:
-    return _object({"reason": {"type": "string"}, "met": {"enum": ["yes", "no"]}})
+    return _object({"reason": REASON, "met": {"enum": ["yes", "no"]}})
 
 
 def _read_checklist(text: str, names: tuple[str, ...]) -> Verdict:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import isnan
 
-from pica.eval.report import judge_sections
+from pica.eval.report import judge_sections, neighbours
 from pica.eval.wildbench_elo import WildBenchElo
 from pica.eval.wildbench_figures import GROUP_NAMES, Figure, work_out
 from pica.eval.wildbench_parts import parts_of
@@ -25,7 +25,7 @@ def sections(ranking: Ranking) -> list[Section]:
     if ranking.elo is not None and ranking.elo.ratings:
         found += _elo(ranking.elo, ranking.counting.level)
     if ranking.counting.mode == "score":
-        return [*found, _given(ranking)]
+        return [*found, *neighbours(ranking.rows, order, ranking.counting.level), _given(ranking)]
     found += [_baselines(order, ranking), _penalties(order, ranking)]
     return [*found, *(judge_sections(ranking.leaning) if ranking.leaning else [])]
 

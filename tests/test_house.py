@@ -16,6 +16,7 @@ import pytest
 
 from pica.recipes import load
 from pica.synth.config import load_config
+from pica.train.stage import STAGES, load_stage
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = ("synth", "train", "eval", "recipes")
@@ -43,7 +44,7 @@ def files(*tops: str) -> list[Path]:
 MODULES = [path for path in files(*FLOORS) if path.suffix == ".py"]
 SHIPPED = [*MODULES, *(path for path in files("pica") if path.suffix == ".py")]
 OTHERS = [path for path in files("scripts", "tests") if path.suffix == ".py"]
-CONFIGS = [path for path in files("recipes") if path.parent.name == "configs"]
+CONFIGS = [path for path in files("recipes", "train") if path.parent.name == "configs"]
 
 
 @cache
@@ -179,5 +180,9 @@ def test_no_file_names_the_machine_it_was_written_on() -> None:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=named)
 def test_every_shipped_config_parses(path: Path) -> None:
-    recipe = load(path.parents[1].name.replace("_", "-"))
-    assert isinstance(load_config(recipe.config_class, file=path), recipe.config_class)
+    if path.parents[1].name == "train":
+        stated = re.search(r"^stage: (\w+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        wanted = [load_stage(name).config_class for name in ([stated[1]] if stated else STAGES)]
+    else:
+        wanted = [load(path.parents[1].name.replace("_", "-")).config_class]
+    assert [type(load_config(config_class, file=path)) for config_class in wanted] == wanted

@@ -28,6 +28,7 @@ ENOUGH = 5      # tasks, at least, from which nearness to the prompts says somet
 MOST = 400      # prompts, at most, that nearness is measured on
 NEAR = 0.75     # nearness below which answers count as unrelated
 UNRELATED = "answers unrelated to their prompt"
+TOLD = 3        # models that a detector speaks of in a line of their own
 LONGEST = 20_000  # characters of a text whose words are looked at
 
 #: columns of a row: (who wrote, what)
@@ -161,5 +162,14 @@ def _words(text: str) -> Counter[str]:
 
 
 def warnings_of(found: Sequence[Detection]) -> list[str]:
-    """What a reader must know of the answers."""
-    return [detection.warning for detection in found if detection.warning]
+    """What a reader must know of the answers: a line a detector and model; of more than `TOLD` models, the others by name."""
+    by_detector: dict[str, list[Detection]] = defaultdict(list)
+    for detection in found:
+        if detection.warning:
+            by_detector[detection.detector].append(detection)
+    lines = []
+    for detector, ones in by_detector.items():
+        lines += [one.warning for one in ones[:TOLD]]
+        if len(ones) > TOLD:
+            lines.append(f"{detector}, likewise: {'; '.join(one.model for one in ones[TOLD:])}")
+    return lines

@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pica.eval.audit.attacks import ATTACKS, BY_NAME, CONTROL
-from pica.eval.audit.detectors import MOST, Answered, Nearness, copied, detect, plain, repeated, unrelated
+from pica.eval.audit.detectors import (
+    MOST,
+    Answered,
+    Detection,
+    Nearness,
+    copied,
+    detect,
+    plain,
+    repeated,
+    unrelated,
+    warnings_of,
+)
 from pica.eval.audit.findings import LIMIT, judge_attack, judge_leanings, verdict_of
 from pica.eval.bias import Leanings, Share
 
@@ -126,7 +137,7 @@ def test_answers_are_found_in_rows_of_any_kind() -> None:
                 "answers_known": False}]
     found = Answered.of(battles)
     assert found.answers == {"m": {"a": "x"}, "n": {"a": "y"}, "o": {"a": "z"}}
-    assert found.prompts == {"a": "Be kind.\nWhy?", "b": ""}
+    assert found.prompts == {"a": "Be kind.\nWhy?"}, "results made elsewhere may come without their prompts"
     single = Answered.of([{"task": "a", "prompt": prompt, "contestant": "m", "model": "m", "answer": "x"}])
     assert single.answers == {"m": {"a": "x"}}
     assert [(one.detector, one.model) for one in detect(found)] == [
@@ -140,3 +151,9 @@ def test_of_many_prompts_some_are_looked_at() -> None:
     assert nearness.of("t3", "Answer to question 3") == 1.0
     assert unrelated("m", prompts, nearness).n == len(nearness.place)
     assert list(Nearness({"a": "x"}).place) == ["a"] and not Nearness({}).place
+
+
+def test_warnings_of_many_models_are_told_together() -> None:
+    found = [Detection("the detector", f"m{k}", 1.0, None, None, 9, warning=f"m{k} repeats itself" if k else "") for k in range(7)]
+    assert warnings_of(found) == ["m1 repeats itself", "m2 repeats itself", "m3 repeats itself",
+                                  "the detector, likewise: m4; m5; m6"]
