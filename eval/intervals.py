@@ -176,8 +176,8 @@ def check_level(level: float) -> None:
 
 def _check_units(units: int, by: str) -> None:
     if units < 2:
-        raise UsageError(f"only {units} of the {by} to draw from; an interval needs at least 2: use more, or read ratings without "
-                         "one")
+        raise UsageError(f"only {units} of the {by} to draw from; an interval needs at least 2: use more, or read ratings "
+                         "without one")
 
 
 def _rated(pairs: Pairs, wins: Floats, total: Floats, prior: float, start: Floats) -> Floats:

@@ -154,6 +154,7 @@ def test_of_many_prompts_some_are_looked_at() -> None:
 
 
 def test_warnings_of_many_models_are_told_together() -> None:
-    found = [Detection("the detector", f"m{k}", 1.0, None, None, 9, warning=f"m{k} repeats itself" if k else "") for k in range(7)]
+    found = [Detection("the detector", f"m{k}", 1.0, None, None, 9, warning=f"m{k} repeats itself" if k else "")
+             for k in range(7)]
     assert warnings_of(found) == ["m1 repeats itself", "m2 repeats itself", "m3 repeats itself",
                                   "the detector, likewise: m4; m5; m6"]
