@@ -24,7 +24,7 @@ from pica.eval.arena_hard_setup import Match, Setup, Wanted, set_up
 from pica.eval.battle import Contest, play
 from pica.eval.battle_rows import BattleRow, Ensemble, battle_fields
 from pica.eval.contestants import check_labels, read_answers
-from pica.eval.evaluation import ORDERS, EvalConfig, Evaluation
+from pica.eval.evaluation import ORDERS, EvalConfig, Listed
 from pica.eval.leaderboard import Leaderboard
 from pica.eval.report import BATTLE_COLUMNS
 from pica.synth.errors import Reject, UsageError
@@ -34,7 +34,7 @@ from pica.synth.progress import Progress
 from pica.synth.report import Column as Shown
 from pica.synth.report import Section
 from pica.synth.rows import Provenance
-from pica.synth.run import Draft, Run, together
+from pica.synth.run import Draft, together
 from pica.synth.table import Table
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class ArenaHardConfig(EvalConfig):
         return super().expand({**fixed, **values})
 
 
-class ArenaHard(Evaluation[ArenaHardConfig]):
+class ArenaHard(Listed[ArenaHardConfig]):
     """All against the baseline of the question."""
 
     name = "arena-hard"
@@ -120,21 +120,8 @@ class ArenaHard(Evaluation[ArenaHardConfig]):
         """A model against the baseline of one task."""
         return self.setup.matches
 
-    @property
-    def source_rows(self) -> int | None:
-        """All matches."""
-        return len(self.setup.matches)
-
-    @property
-    def wanted(self) -> int:
-        """All of them."""
-        return len(self.setup.matches)
-
-    async def prepare(self, run: Run) -> None:
+    def read(self) -> None:
         """Read tasks, answers and judgments. Raises `UsageError` for what does not go together."""
-        self._read()
-
-    def _read(self) -> None:
         config = self.config
         self.given = read_answers(config.answers) if config.answers else {}
         self.official = read_tokens(Path(config.answers)) if config.answers else {}
@@ -260,7 +247,7 @@ class ArenaHard(Evaluation[ArenaHardConfig]):
 
     def plan(self) -> Plan:
         """Calls for what is not judged yet: each answer is asked for once, whoever it meets."""
-        self._read()
+        self.read()
         config, todo = self.config, self.setup.to_judge
         asked: dict[str, set[str]] = defaultdict(set)
         for match in todo:

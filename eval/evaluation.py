@@ -23,6 +23,7 @@ from pica.synth.recipe import Recipe
 from pica.synth.report import Column as Shown
 from pica.synth.report import Pane, Report
 from pica.synth.rows import Column
+from pica.synth.run import Run
 from pica.synth.table import Table
 
 __all__ = ["ORDERS", "EvalConfig", "Evaluation"]
@@ -97,3 +98,25 @@ class Evaluation(Judging[C]):
 def _most(table: Table) -> str:
     reasons = table.reasons().most_common(1)
     return f"all {table.candidates:,} judgments were rejected, most because: {reasons[0][0]}" if reasons else "there are no tasks"
+
+
+class Listed(Evaluation[C]):
+    """An evaluation whose matches each name their task: not every model need be judged on every one."""
+
+    @abstractmethod
+    def read(self) -> None:
+        """Read what `matches` are made of. Raises `UsageError`."""
+
+    @property
+    def source_rows(self) -> int | None:
+        """All matches."""
+        return len(self.matches)
+
+    @property
+    def wanted(self) -> int:
+        """All of them."""
+        return len(self.matches)
+
+    async def prepare(self, run: Run) -> None:
+        """Read everything, before anything is asked."""
+        self.read()

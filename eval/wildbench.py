@@ -24,7 +24,7 @@ from pydantic import Field
 from pica.eval.battle import BOTH, Contest, Game, Order, Panel, play
 from pica.eval.battle_rows import battle_fields
 from pica.eval.contestants import check_labels, read_answers
-from pica.eval.evaluation import ORDERS, EvalConfig, Evaluation
+from pica.eval.evaluation import ORDERS, EvalConfig, Listed
 from pica.eval.judge import LOWEST, Kind
 from pica.eval.leaderboard import Leaderboard
 from pica.eval.neutral import neutralise
@@ -44,7 +44,7 @@ from pica.synth.progress import Progress
 from pica.synth.report import Column as Shown
 from pica.synth.report import Pane, Section
 from pica.synth.rows import Messages, Provenance
-from pica.synth.run import Draft, Run, derive_seed, together
+from pica.synth.run import Draft, derive_seed, together
 from pica.synth.table import Table
 
 
@@ -90,7 +90,7 @@ class WildBenchConfig(EvalConfig):
         return super().expand({"tasks": "" if scores or rewards else "pica", **values, "mode": mode})
 
 
-class WildBench(Evaluation[WildBenchConfig]):
+class WildBench(Listed[WildBenchConfig]):
     """Every answer by itself, or against every baseline."""
 
     name = "wildbench"
@@ -141,21 +141,8 @@ class WildBench(Evaluation[WildBenchConfig]):
         """An answer, or a model against a baseline."""
         return self.setup.matches
 
-    @property
-    def source_rows(self) -> int | None:
-        """All matches."""
-        return len(self.setup.matches)
-
-    @property
-    def wanted(self) -> int:
-        """All of them."""
-        return len(self.setup.matches)
-
-    async def prepare(self, run: Run) -> None:
+    def read(self) -> None:
         """Read tasks, answers and results. Raises `UsageError` for what does not go together."""
-        self._read()
-
-    def _read(self) -> None:
         self.given = read_answers(self.config.answers) if self.config.answers else {}
         check_labels(self.config.models, self.given)
         self.setup = set_up(self.config, self.given)
@@ -243,7 +230,7 @@ class WildBench(Evaluation[WildBenchConfig]):
 
     def plan(self) -> Plan:
         """Calls for what is not judged yet: each answer is asked for once, whoever it meets."""
-        self._read()
+        self.read()
         config, todo = self.config, [match for match in self.setup.matches if match.open]
         asked = Counter[str]()
         for label, _ in {(label, match.task.id) for match in todo for label in (match.label, match.baseline)}:

@@ -6,11 +6,11 @@ import asyncio
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from books import rejects, rows
 from small import Scripted, data, stored
 
 from pica.recipes.magpie.config import PRESETS, MagpieConfig
@@ -21,7 +21,7 @@ from pica.synth.errors import FolderError, UsageError
 from pica.synth.ledger import read_calls
 from pica.synth.models.base import Answer, Request
 from pica.synth.recipe import TooFew, make
-from pica.synth.rows import columns, read_rows
+from pica.synth.rows import columns
 
 PLAIN = ["teacher=fake/magpie", "duplicates.embedder=none", "durability=normal"]
 #: the fake judge calls half of everything unsafe, so most tests leave safety out
@@ -32,27 +32,6 @@ def build(out: Path, *words: str, update: bool = False) -> dict[str, Any]:
     """Make a folder; its manifest."""
     config = load_config(MagpieConfig, words=[*PLAIN, TAGS, *words])
     return asyncio.run(make(Magpie(config), out, update=update)).manifest
-
-
-def rows(out: Path, pattern: str = "data/*.parquet") -> list[dict[str, Any]]:
-    """All rows of a folder."""
-    return [row for file in sorted(out.glob(pattern)) for row in read_rows(file)]
-
-
-def rejects(out: Path) -> list[dict[str, Any]]:
-    """All rejected rows of a folder."""
-    return rows(out, "rejected/*.parquet")
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Iterator[Path]:
-    """A folder that keeps its books, whatever a test does to it."""
-    yield tmp_path / "out"
-    if (tmp_path / "out" / "manifest.json").exists():
-        counts = json.loads((tmp_path / "out" / "manifest.json").read_text())["rows"]
-        assert counts["in"] == counts["out"] + sum(counts["rejected"].values())
-        assert counts["out"] == len(rows(tmp_path / "out"))
-        assert counts["rejected"] == dict(Counter(row["reject_reason"] for row in rejects(tmp_path / "out")))
 
 
 class TestVariants:

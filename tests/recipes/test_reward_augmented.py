@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from books import rejects, rows
 from small import Scripted, data, stored
 from tiny_chat import NO_SYSTEM, tokenizer
 
@@ -22,23 +21,13 @@ from pica.synth.models.base import Answer, Message, Request, TokenLogprob, assis
 from pica.synth.models.fake import Script
 from pica.synth.models.goal import Goal
 from pica.synth.recipe import make
-from pica.synth.rows import columns, read_rows
+from pica.synth.rows import columns
 
 
 def build(out: Path, *words: str, **more: Any) -> dict[str, Any]:
     """Make a folder; its manifest."""
     return asyncio.run(make(RewardAugmented(load_config(RewardAugmentedConfig, words=[*words, "durability=normal"])), out,
                             **more)).manifest
-
-
-def rows(out: Path, pattern: str = "data/*.parquet") -> list[dict[str, Any]]:
-    """All rows of a folder."""
-    return [row for file in sorted(out.glob(pattern)) for row in read_rows(file)]
-
-
-def rejects(out: Path) -> list[dict[str, Any]]:
-    """All rejected rows of a folder."""
-    return rows(out, "rejected/*.parquet")
 
 
 def write(path: Path, rows_: list[dict[str, Any]]) -> str:
@@ -62,17 +51,6 @@ def text_of(goal: str) -> str:
 @pytest.fixture
 def pairs(tmp_path: Path) -> str:
     return write(tmp_path / "pairs.jsonl", [pair(k) for k in range(20)])
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Iterator[Path]:
-    """A folder that keeps its books, whatever a test does to it."""
-    yield tmp_path / "out"
-    if (tmp_path / "out" / "manifest.json").exists():
-        counts = json.loads((tmp_path / "out" / "manifest.json").read_text())["rows"]
-        assert counts["in"] == counts["out"] + sum(counts["rejected"].values())
-        assert counts["out"] == len(rows(tmp_path / "out"))
-        assert counts["rejected"] == dict(Counter(row["reject_reason"] for row in rejects(tmp_path / "out")))
 
 
 class TestGivenScores:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from books import rejects, rows
 from small import Scripted, data, stored
 
 from pica.cli import main
@@ -22,7 +23,7 @@ from pica.synth.config import load_config
 from pica.synth.errors import BudgetSpent, FolderError, UsageError
 from pica.synth.models.base import Answer, Request
 from pica.synth.recipe import TooFew, make
-from pica.synth.rows import columns, read_rows
+from pica.synth.rows import columns
 
 PLAIN = ["teacher=fake/magpie", "duplicates.embedder=none", "merge.embedder=hash", "durability=normal"]
 LONG = "Put the pan on a low flame, add the butter, wait until it stops foaming, and only then the onions, cut finely. "
@@ -34,16 +35,6 @@ def build(out: Path, *words: str, update: bool = False) -> dict[str, Any]:
     """Make a folder; its manifest."""
     config = load_config(SkillMixConfig, words=[*PLAIN, *words])
     return asyncio.run(make(SkillMix(config), out, update=update)).manifest
-
-
-def rows(out: Path, pattern: str = "data/*.parquet") -> list[dict[str, Any]]:
-    """All rows of a folder."""
-    return [row for file in sorted(out.glob(pattern)) for row in read_rows(file)]
-
-
-def rejects(out: Path) -> list[dict[str, Any]]:
-    """All rejected rows of a folder."""
-    return rows(out, "rejected/*.parquet")
 
 
 def pair(seed: int | None, *, response: str = LONG, step: str = "") -> str:
@@ -79,17 +70,6 @@ def teacher(**special: Callable[[Request], Any]) -> Callable[[Request, int], Any
             return special[step](request)
         return {"critique": CRITIQUE, "ablation": "Just fry them."}.get(step) or pair(request.seed, step=f", {step}")
     return answer
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Iterator[Path]:
-    """A folder that keeps its books, whatever a test does to it."""
-    yield tmp_path / "out"
-    if (tmp_path / "out" / "manifest.json").exists():
-        counts = json.loads((tmp_path / "out" / "manifest.json").read_text())["rows"]
-        assert counts["in"] == counts["out"] + sum(counts["rejected"].values())
-        assert counts["out"] == len(rows(tmp_path / "out"))
-        assert counts["rejected"] == dict(Counter(row["reject_reason"] for row in rejects(tmp_path / "out")))
 
 
 class TestRows:
