@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from pica.synth.errors import UsageError
 from pica.synth.filters.shingles import shingle_hashes
+from pica.synth.models.shared import LOADING
 
 Vectors = NDArray[np.float32]
 
@@ -109,8 +110,9 @@ class TransformersEmbedder:
                              ) from None
         self._torch: Any = torch
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-            self._model: Any = _quietly(AutoModel.from_pretrained, source)
+            with LOADING:
+                self._tokenizer: Any = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+                self._model: Any = _quietly(AutoModel.from_pretrained, source)
             self._pool = _pooling(name, source)
             self.max_tokens = _max_tokens(source, self._tokenizer, self._model.config)
         except UsageError:

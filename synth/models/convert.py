@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pica.synth.errors import Denied, UsageError
+from pica.synth.models.shared import LOADING
 
 _PROBE = "The capital of France is"
 
@@ -49,8 +50,9 @@ def _rewrite(source: Path, folder: Path) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     place = {"gguf_file": source.name, "trust_remote_code": False}
-    tokenizer = AutoTokenizer.from_pretrained(source.parent, **place)
-    read = AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **place)
+    with LOADING:
+        tokenizer = AutoTokenizer.from_pretrained(source.parent, **place)
+        read = AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **place)
     config = AutoConfig.from_pretrained(source.parent, **place)
     for key in ("quantization_config", "_name_or_path", "_model_name_or_path"):
         config.__dict__.pop(key, None)
@@ -75,8 +77,9 @@ def _verify(folder: Path, tokenizer: Any, original: Any) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    again = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
+    with LOADING:
+        again = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
     inputs = again(_PROBE, return_tensors="pt")
     with torch.no_grad():
         same = torch.allclose(model(**inputs).logits, original(**inputs).logits, atol=1e-4)

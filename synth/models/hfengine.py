@@ -16,6 +16,7 @@ from pica.synth.models.batcher import Batcher, Job
 from pica.synth.models.convert import quiet
 from pica.synth.models.hfsample import Chooser, Row
 from pica.synth.models.seeds import sample_seed
+from pica.synth.models.shared import LOADING
 from pica.synth.models.tokens import Prompts
 
 Kind = Literal["text", "score", "embed"]
@@ -240,7 +241,7 @@ def _load(setting: Setting) -> tuple[Any, Any]:
     place = {"revision": setting.revision or None, "trust_remote_code": False}
     target = str(Path(setting.target).expanduser())
     try:
-        with quiet(transformers):
+        with LOADING, quiet(transformers):
             tokenizer = transformers.AutoTokenizer.from_pretrained(target, **place)
             model = kind.from_pretrained(target, dtype=dtype if dtype == "auto" else getattr(torch, dtype), **place)
         return tokenizer, model.to(device).eval()

@@ -10,6 +10,9 @@ import threading
 from collections.abc import Callable, Hashable
 from typing import Generic, Protocol, TypeVar
 
+#: Held while transformers loads: it swaps functions of its own meanwhile, and two loads at once would leave them swapped.
+LOADING = threading.RLock()
+
 
 class Closes(Protocol):
     """Anything that can be closed, waiting for what it still does."""

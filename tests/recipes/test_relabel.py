@@ -178,7 +178,8 @@ class TestFits:
             return
         tokens = [max(Fitter(tokenizer()).tokens([*row.pair.prompt, *answer]) for answer in (row.pair.chosen, row.pair.rejected))
                   for row in rows]
-        fits = max(Fitter(tokenizer()).tokens([*row.pair.prompt, *row.pair.chosen]) for row in whole) <= limit
+        fits = max(Fitter(tokenizer()).tokens([*row.pair.prompt, *answer]) for row in whole
+                   for answer in (row.pair.chosen, row.pair.rejected)) <= limit
         assert max(tokens) <= limit
         assert strict == (rows if fits else "too long")
         for row, before in zip(rows, whole, strict=True):

@@ -271,3 +271,23 @@ async def test_the_embedded_model_converted_is_the_same_model():
     assert local.logprobs[0].logprob == pytest.approx(converted.logprobs[0].logprob, abs=0.5)  # 8-bit activations
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     assert (tokenizer.eos_token, tokenizer.pad_token) == ("<|im_end|>", "<|im_end|>")
+
+
+async def test_checkpoints_that_load_at_once_do_not_spoil_each_other(folder, tmp_path):
+    before = transformers.PreTrainedModel.tie_weights
+    tied = transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=400, tie_word_embeddings=True, **SIZES))
+    names = []
+    for number in range(8):
+        place = tmp_path / str(number)
+        shutil.copytree(folder, place)
+        tied.save_pretrained(place)
+        names.append(f"hf/{place}")
+    models = [open_model(name) for name in names]
+    request = Request(task="complete", prompt="the quick", sampling=Sampling(temperature=0, max_tokens=2))
+    try:
+        answers = await asyncio.gather(*(model.generate(request) for model in models))
+        assert len({answer[0].text for answer in answers}) == 1
+        assert transformers.PreTrainedModel.tie_weights is before
+    finally:
+        transformers.PreTrainedModel.tie_weights = before
+        await asyncio.gather(*(model.close() for model in models))
