@@ -169,7 +169,8 @@ class Audited(Recipe[Any]):
         if not self.asks or not plan.rows:
             return plan
         alone = self.evaluation.judge.sides == 1
-        battles = self.config.audit.tasks * len(self.attacks) * (1 if alone else len(self.evaluation.panel.orders))
+        tasks = min(self.config.audit.tasks, self.config.n or self.config.audit.tasks)
+        battles = tasks * len(self.attacks) * (1 if alone else len(self.evaluation.panel.orders))
         audit = [Step(NAME, judge, battles / plan.rows, 1500, 150) for judge in self.config.judge]
         return Plan(plan.rows, [*plan.steps, *audit])
 
