@@ -17,7 +17,7 @@ import msgspec
 from pica.eval.judge import MUCH, PAIRWISE, WORTH, Judge, Label, Verdict, names_for
 from pica.eval.neutral import Neutral, neutralise
 from pica.synth.errors import BadRequest
-from pica.synth.models.base import Message, ModelConfig, Request, Sampling, user
+from pica.synth.models.base import Message, ModelConfig, Request, Sampling, conversation_text, user
 from pica.synth.prompts import TooLong
 from pica.synth.run import Draft, derive_seed, together
 from pica.synth.structured import Unparsed
@@ -77,13 +77,6 @@ async def play(draft: Draft, contest: Contest, panel: Panel) -> list[Game]:
     read (`BadRequest`) leaves its game unscored."""
     return await together(*(_game(draft, contest, panel, judge, number, order)
                             for number, judge in enumerate(panel.judges) for order in panel.orders))
-
-
-def conversation_text(messages: Sequence[Message]) -> str:
-    """A conversation for a judge: the text alone where it is one message, else every message under its role."""
-    if len(messages) == 1:
-        return messages[0]["content"]
-    return "\n\n".join(f"{message['role'].capitalize()}: {message['content']}" for message in messages)
 
 
 async def _game(draft: Draft, contest: Contest, panel: Panel, judge: ModelConfig, number: int, order: Order) -> Game:

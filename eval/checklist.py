@@ -19,7 +19,6 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from pydantic import Field, model_validator
 
-from pica.eval.battle import conversation_text
 from pica.eval.evaluation import EvalConfig, Evaluation
 from pica.eval.judge import Kind
 from pica.eval.leaderboard import Entry, Leaderboard
@@ -29,7 +28,7 @@ from pica.eval.report import neighbours
 from pica.eval.scoring import Answered, Check, agreed_items, check
 from pica.eval.tasks import Task, read_tasks
 from pica.synth.errors import Reject, UsageError
-from pica.synth.models.base import ModelConfig, Request, user
+from pica.synth.models.base import ModelConfig, Request, conversation_text, user
 from pica.synth.plan import Plan, Step
 from pica.synth.prompts import TooLong
 from pica.synth.report import Column as Shown

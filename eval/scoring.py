@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from pica.eval.battle import Asking, Panel, conversation_text
+from pica.eval.battle import Asking, Panel
 from pica.eval.neutral import neutralise
-from pica.synth.models.base import Message, ModelConfig
+from pica.synth.models.base import Message, ModelConfig, conversation_text
 from pica.synth.prompts import TooLong
 from pica.synth.run import Draft, derive_seed, together
 

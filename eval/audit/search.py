@@ -19,13 +19,12 @@ import msgspec
 
 from pica.eval.audit.attacks import CLOSING, Attack, constant
 from pica.eval.audit.config import SearchConfig
-from pica.eval.battle import conversation_text
 from pica.eval.judge import HIGHEST, LOWEST, WORTH, Verdict, names_for
 from pica.eval.judging import Judging
 from pica.eval.neutral import neutralise
 from pica.eval.tasks import Task
 from pica.synth.errors import BadRequest
-from pica.synth.models.base import ModelConfig, Request, Sampling, TokenLogprob, user
+from pica.synth.models.base import ModelConfig, Request, Sampling, TokenLogprob, conversation_text, user
 from pica.synth.prompts import TooLong
 from pica.synth.run import Draft, Run, derive_seed, together
 from pica.synth.structured import Unparsed

@@ -39,6 +39,13 @@ def assistant(content: str) -> Message:
     return {"role": "assistant", "content": content}
 
 
+def conversation_text(messages: Sequence[Message]) -> str:
+    """A conversation for a prompt: the text alone where it is one message, else every message under its role."""
+    if len(messages) == 1:
+        return messages[0]["content"]
+    return "\n\n".join(f"{message['role'].capitalize()}: {message['content']}" for message in messages)
+
+
 class Sampling(BaseModel):
     """How to sample. Everything here is part of the request, so it is part of the ledger's key."""
 

@@ -24,7 +24,18 @@ import orjson
 
 from pica.synth.errors import BadRequest, Malformed, UsageError
 from pica.synth.models import open_model
-from pica.synth.models.base import Answer, Message, Model, ModelConfig, Renders, Request, Sampling, assistant, user
+from pica.synth.models.base import (
+    Answer,
+    Message,
+    Model,
+    ModelConfig,
+    Renders,
+    Request,
+    Sampling,
+    assistant,
+    conversation_text,
+    user,
+)
 from pica.synth.prompts import Prompt, TooLong
 from pica.synth.rewards.checklist import TOKENS_A_QUESTION, answers_schema, checking, checklist_prompt
 from pica.synth.rewards.written import SCHEMA, items_of, writing, writing_prompt
@@ -106,7 +117,8 @@ class Work:
                 break
             verdicts = "\n".join(f"- {item}: {'met' if met else 'NOT met'}. {reason}"
                                  for item, (reason, met) in zip(items, found.verdicts, strict=True))
-            prompt = REFINE.fill(conversation=_text(self.request.messages), answer=found.answer.text, verdicts=verdicts)
+            prompt = REFINE.fill(conversation=conversation_text(self.request.messages), answer=found.answer.text,
+                                 verdicts=verdicts)
             again = await self.ask(f"refine {turn}", (user(prompt),), self.request.sampling)
             found = await self.checked(f"check again {turn}", again, items)
             history.append(found.met)
@@ -154,7 +166,8 @@ class StickModel:
     async def _one(self, request: Request, number: int) -> Answer:
         work = Work(self._model, request, number, self.tries)
         try:
-            items = items_of(await work.json("checklist", writing(_text(request.messages)), dict(SCHEMA), CHECKLIST_TOKENS))
+            prompt = writing(conversation_text(request.messages))
+            items = items_of(await work.json("checklist", prompt, dict(SCHEMA), CHECKLIST_TOKENS))
             found = await (work.best(items, self.samples) if self.mode == "best" else work.refined(items, self.rounds))
         except Unparsed as error:
             raise Malformed(f"{self.name}: {error}") from None
@@ -163,12 +176,6 @@ class StickModel:
         notes = {"checklist": items, "met": [met for _, met in found.verdicts], **work.notes}
         return Answer(text=found.answer.text, finish=found.answer.finish, prompt_tokens=work.prompt_tokens,
                       completion_tokens=work.completion_tokens, model=work.served, reasoning=orjson.dumps(notes).decode())
-
-
-def _text(messages: Sequence[Message]) -> str:
-    if len(messages) == 1:
-        return messages[0]["content"]
-    return "\n\n".join(f"{message['role'].capitalize()}: {message['content']}" for message in messages)
 
 
 def _whole(name: str, value: Any) -> int:

@@ -17,11 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import Scripted, running
 
-from pica.eval.battle import BOTH, MIRROR, Contest, Game, Outcome, Panel, combine, conversation_text, flips, majority, play
+from pica.eval.battle import BOTH, MIRROR, Contest, Game, Outcome, Panel, combine, flips, majority, play
 from pica.eval.judge import LABELS, PAIRWISE, SCORES, WORTH, Label
 from pica.eval.neutral import neutralise
 from pica.synth.errors import BadRequest, Denied
-from pica.synth.models.base import Answer, Request, Sampling, assistant, system, user
+from pica.synth.models.base import Answer, Request, Sampling, assistant, conversation_text, system, user
 from pica.synth.prompts import writable
 
 CONTEST = Contest("task\x00one\x00other", [user("Why is the sky blue?")], "It scatters.", "Because of Rayleigh scattering.")
