@@ -24,7 +24,7 @@ from pica.eval.leaderboard import UNBOUNDED, Entry, Leaderboard
 from pica.eval.ratings import Ratings, fit
 from pica.eval.report import battle_sections, neighbours
 from pica.eval.style_effects import style_effects
-from pica.eval.tasks import read_tasks
+from pica.eval.tasks import Task, read_tasks
 from pica.synth.errors import UsageError
 from pica.synth.plan import Plan, Step
 from pica.synth.report import Section
@@ -40,6 +40,7 @@ class ArenaConfig(EvalConfig):
 
     verdict: Literal["pairwise", "scores"] = Field("pairwise", description="what a judge gives: one of five outcomes, or "
                                                                            "1 to 10 each")
+    target: str = Field("", description="label of the model that alone meets all others; default: every pair meets")
     anchor: str = Field("", description="label whose rating is anchor_rating; default: the mean of all is")
     anchor_rating: float = Field(1000.0, description="rating of the anchor")
     strong: float = Field(1.0, ge=1, le=100, description="how often a verdict `much better` counts (Arena-Hard: 3)")
@@ -64,23 +65,28 @@ class Arena(Evaluation[ArenaConfig]):
 
     @property
     def matches(self) -> Sequence[tuple[str, str]]:
-        """Every pair of labels."""
-        return list(combinations(self.labels, 2))
+        """Every pair of labels, or the target with every other one."""
+        target = self.config.target
+        return [(target, label) for label in self.labels if label != target] if target else list(combinations(self.labels, 2))
 
     async def prepare(self, run: Run) -> None:
-        """Read tasks and answers. Raises `UsageError` for fewer than two models, and for an anchor that does not compete."""
+        """Read tasks and answers. Raises `UsageError` for fewer than two models, or where target or anchor do not compete."""
         await super().prepare(run)
-        labels, anchor = self.labels, self.config.anchor
+        labels = self.labels
         if len(labels) < 2:
             raise UsageError(f"an arena needs two models or more, and there is {labels[0] if labels else 'none'}; give "
                              "models=[NAME,NAME], or answers=DIR with a file a model")
-        if anchor and anchor not in labels:
-            raise UsageError(f"anchor={anchor!r} does not compete; labels: {', '.join(labels)}")
+        for name, label in (("target", self.config.target), ("anchor", self.config.anchor)):
+            if label and label not in labels:
+                raise UsageError(f"{name}={label!r} does not compete; labels: {', '.join(labels)}")
 
     async def make_row(self, draft: Draft) -> BattleRow:
         """Both answers, and the games."""
         task = self.tasks[draft.index // len(self.matches)]
-        one, other = self.matches[draft.index % len(self.matches)]
+        return await self.battle(draft, task, *self.matches[draft.index % len(self.matches)])
+
+    async def battle(self, draft: Draft, task: Task, one: str, other: str) -> BattleRow:
+        """The battle of these two labels on a task."""
         draft.keep(task=task.id, category=task.category, model_a=one, model_b=other)
         first, second = await together(self.answer(draft, one, task), self.answer(draft, other, task))
         contest = Contest("\x00".join((task.id, one, other)), task.conversation, first, second, task.notes)
@@ -107,8 +113,9 @@ class Arena(Evaluation[ArenaConfig]):
         verdicts = [verdict for row in own for verdict in verdicts_of(row)[0]]
         score, lower, upper, why = standing.of(label) if standing else (None, None, None, None)
         unscored = verdicts.count(None)
-        return Entry(label, score, lower, upper, len(verdicts) - unscored, unscored,
-                     len(self.tasks) * (len(self.labels) - 1) - len(own), {**record(own, label), UNBOUNDED: why})
+        wanted = len(self.tasks) * sum(label in match for match in self.matches)
+        return Entry(label, score, lower, upper, len(verdicts) - unscored, unscored, wanted - len(own),
+                     {**record(own, label), UNBOUNDED: why})
 
     def _warnings(self, rows: Sequence[dict[str, Any]], standing: _Standing | None) -> list[str]:
         """What a reader must know first, most serious first."""
@@ -147,7 +154,7 @@ class Arena(Evaluation[ArenaConfig]):
         """Calls a battle: each answer is asked for once, whoever it meets."""
         config = self.config
         labels = len(config.models) + (len(read_answers(config.answers)) if config.answers else 0)
-        pairs = labels * (labels - 1) // 2
+        pairs = labels - 1 if config.target else labels * (labels - 1) // 2
         steps = [Step(f"answer {one.title}"[:14], one.model, 1 / max(pairs, 1), 200, min(config.answer.max_tokens, 500))
                  for one in config.models]
         steps += [Step("judge", judge, len(self.panel.orders), 1500, 150) for judge in config.judge]

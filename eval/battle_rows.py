@@ -41,6 +41,7 @@ class BattleRow(Provenance, kw_only=True):
     flags: Annotated[list[str], "what was broken up or noticed in the answers"] = msgspec.field(default_factory=list)
     length_a: Annotated[int, "characters of answer a"] = 0
     length_b: Annotated[int, "characters of answer b"] = 0
+    tags: Annotated[list[str], "further categories of the task, such as skills"] = msgspec.field(default_factory=list)
 
 
 def battle_row(evaluation: Judging[Any], draft: Draft, task: Task, labels: tuple[str, str], contest: Contest,
@@ -58,7 +59,8 @@ def battle_fields(evaluation: Judging[Any], draft: Draft, task: Task, labels: tu
         "prompt": list(task.conversation), "model_a": labels[0], "model_b": labels[1], "answer_a": contest.answer_a,
         "answer_b": contest.answer_b, "games": games, **(_jury if ensemble == "majority" else _apart)(games),
         "flags": sorted({flag for game in games for flag in game.flags}), "length_a": len(contest.answer_a),
-        "length_b": len(contest.answer_b)}
+        "length_b": len(contest.answer_b),
+        "tags": list(task.tags)}
 
 
 def _jury(games: Sequence[Game]) -> dict[str, Any]:

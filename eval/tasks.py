@@ -77,7 +77,8 @@ def task_of(row: Mapping[str, Any], number: int) -> Task:
         conversation = prompt_of({"prompt": row["question"]} if "question" in row and "prompt" not in row else row)
     given = next((row[key] for key in ("id", "uid", "question_id", "session_id") if row.get(key) not in (None, "")), None)
     categories = [text for key in ("subcategory", "category", "primary_tag") if (text := _text(row.get(key)))]
-    tags = [*categories[1:], *_texts(row.get("secondary_tags") or row.get("tags"), "tags")]
+    listed = next((row[key] for key in ("secondary_tags", "tags", "skills") if row.get(key)), None)
+    tags = [*categories[1:], *_texts(listed, "tags")]
     return Task(
         id=str(given) if given is not None else hash_of(conversation), conversation=tuple(conversation),
         category=categories[0] if categories else "", tags=tuple(dict.fromkeys(tags)), reference=_reference(row),

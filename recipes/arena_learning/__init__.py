@@ -1,0 +1,1 @@
+"""Arena Learning: battles that the target lost become training data."""

@@ -1,0 +1,1 @@
+"""The data flywheel: battle, learn, measure, and keep what is proven better."""

@@ -1,0 +1,1 @@
+"""Prompts made ready: cleaned, told apart from evaluations, dealt into parts."""

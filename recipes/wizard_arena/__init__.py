@@ -1,0 +1,1 @@
+"""A test set after WizardArena: diverse and hard prompts out of many."""
