@@ -26,8 +26,8 @@ class Rules(BaseModel):
                                                    "where both name one loser, else no gap; the smaller one, so both must pass k")
     lost_to: Literal["any", "all", "mean"] = Field("any", description="several rivals: one gap must pass k, every one, or their "
                                                                       "mean")
-    winner: Literal["score", "gap", "rating", "random"] = Field("score", description="whose answer is taken of several that pass: "
-                                                                "highest score, largest gap, best rating over all battles, drawn")
+    winner: Literal["score", "gap", "rating", "random"] = Field("score", description="whose answer is taken of several: "
+                                                                "highest score, largest gap, best rating, drawn")
     wins: bool | None = Field(None, description="pairs also from battles that the target won by more than k; default: for a "
                                                 "reward model only")
     better: float = Field(2, gt=0, le=9, description="points that `better` counts where the judge gave no scores")
