@@ -151,14 +151,19 @@ class Arena(Evaluation[ArenaConfig]):
         return [*neighbours(rows, order, config.level), *battle_sections(rows, order, self.leaning), *style.sections()]
 
     def plan(self) -> Plan:
-        """Calls a battle: each answer is asked for once, whoever it meets."""
+        """The calls of all battles."""
+        config = self.config
+        return self.planned(len(read_tasks(config.tasks, n=config.n, split=config.split, categories=config.categories)))
+
+    def planned(self, tasks: int) -> Plan:
+        """Calls a battle on so many tasks: each answer is asked for once, whoever it meets."""
         config = self.config
         labels = len(config.models) + (len(read_answers(config.answers)) if config.answers else 0)
         pairs = labels - 1 if config.target else labels * (labels - 1) // 2
         steps = [Step(f"answer {one.title}"[:14], one.model, 1 / max(pairs, 1), 200, min(config.answer.max_tokens, 500))
                  for one in config.models]
         steps += [Step("judge", judge, len(self.panel.orders), 1500, 150) for judge in config.judge]
-        return Plan(len(read_tasks(config.tasks, n=config.n, split=config.split, categories=config.categories)) * pairs, steps)
+        return Plan(tasks * pairs, steps)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@
     pica train sft|dpo|reward|online [key=value ...] [--config FILE] --out DIR
     pica eval arena|arena-hard|wildbench|checklist [key=value ...] [--config FILE] --out DIR
     pica audit judge=SPEC [key=value ...] [--config FILE] --out DIR
+    pica flywheel [key=value ...] [--config FILE] --out DIR
     pica view DIR     pica trace DIR ROW_ID     pica models     pica ledger ...     pica serve-fake ...
 
 Exit codes: 0 done, 1 failed, 2 bad usage, 3 stopped by a budget, 130 interrupted.
@@ -82,7 +83,7 @@ class _Parser(argparse.ArgumentParser):
         """One line, with a near match where a command is unknown; exit code 2."""
         found = re.match(r"argument COMMAND: invalid choice: '(.*?)' ", message)
         if found:
-            known = ["run", "train", "eval", "audit", *COMMANDS]
+            known = ["run", "train", "eval", "audit", "flywheel", *COMMANDS]
             near = get_close_matches(found[1], known, n=1)
             message = (f"unknown command {found[1]!r}{f'; did you mean {near[0]!r}?' if near else '.'} "
                        f"Known: {', '.join(known)}")
@@ -102,6 +103,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     _add_train(commands)
     _add_eval(commands)
     _add_audit(commands)
+    _add_flywheel(commands)
     for name, add in COMMANDS.items():
         module, what = add
         sub = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
@@ -146,7 +148,8 @@ def _add_eval(commands: Any) -> None:
     evaluate = _with_settings(commands, "eval", "BENCHMARK", "judge models and rank them",
                               "Judge models on a benchmark and rank them, or go on with that. `pica eval BENCHMARK --help` "
                               "prints every key.", plan="show calls, tokens, time and cost; call nothing",
-                              first="arena, arena-hard, wildbench or checklist; `compare A B` compares two evaluations")
+                              first="arena, arena-hard, wildbench or checklist; `compare A B` compares two evaluations; "
+                                    "`agree E REFERENCE` sets a leaderboard beside a reference")
     evaluate.add_argument("--retry", action="store_true", help="ask again for the judgments that got no answer")
 
 
@@ -156,6 +159,13 @@ def _add_audit(commands: Any) -> None:
                            "there are some. The exit code is 0 when the audit is done, whatever it found. `pica audit --help` "
                            "prints every key.", plan="show calls, tokens, time and cost; call nothing")
     audit.add_argument("--retry", action="store_true", help="ask again for the battles that got no answer")
+
+
+def _add_flywheel(commands: Any) -> None:
+    _with_settings(commands, "flywheel", "", "battle, learn, measure, again and again",
+                   "Run a campaign, or go on with one: battles find where the target loses, what it loses becomes training data, "
+                   "the trained model is measured, and it replaces the one before only if it passes the gates. `pica flywheel "
+                   "--help` prints every key.", plan="show calls, tokens, training steps, time and cost; run nothing")
 
 
 def _with_settings(commands: Any, name: str, kind: str, what: str, description: str, *, plan: str, first: str = "",

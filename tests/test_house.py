@@ -10,11 +10,11 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from pica.recipes import load
 from pica.synth.config import load_config
 from pica.train.stage import STAGES, load_stage
 
@@ -184,5 +184,5 @@ def test_every_shipped_config_parses(path: Path) -> None:
         stated = re.search(r"^stage: (\w+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
         wanted = [load_stage(name).config_class for name in ([stated[1]] if stated else STAGES)]
     else:
-        wanted = [load(path.parents[1].name.replace("_", "-")).config_class]
+        wanted = [import_module(f"pica.recipes.{path.parents[1].name}.config").CONFIG]
     assert [type(load_config(config_class, file=path)) for config_class in wanted] == wanted

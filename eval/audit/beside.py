@@ -165,7 +165,10 @@ class Audited(Recipe[Any]):
 
     def plan(self) -> Plan:
         """The evaluation's calls and those of the audit."""
-        plan = self.evaluation.plan()
+        return self.beside(self.evaluation.plan())
+
+    def beside(self, plan: Plan) -> Plan:
+        """The audit's calls beside those of the evaluation."""
         if not self.asks or not plan.rows:
             return plan
         alone = self.evaluation.judge.sides == 1

@@ -10,7 +10,7 @@ from pica.synth.errors import UsageError
 
 
 def main(options: argparse.Namespace) -> int:
-    """Run an evaluation, or compare two; returns the exit code."""
+    """Run an evaluation, compare two, or set one beside a reference; returns the exit code."""
     from pica.commands.run import print_keys, run_config
     from pica.eval import EVALUATIONS, load_evaluation
 
@@ -20,6 +20,8 @@ def main(options: argparse.Namespace) -> int:
         return 0 if options.help_run else 2
     if options.benchmark == "compare":
         return _compare(options)
+    if options.benchmark == "agree":
+        return _agree(options)
     evaluation = load_evaluation(options.benchmark)
     if options.help_run:
         options.parser.print_help()
@@ -37,6 +39,22 @@ def _compare(options: argparse.Namespace) -> int:
     if len(options.settings) != 2:
         raise UsageError(f"compare takes two folders of evaluations, not {len(options.settings)}: pica eval compare A B")
     found = compare(Path(options.settings[0]), Path(options.settings[1]))
+    print(json.dumps(found.to_json()) if options.json else found.text())
+    return 0
+
+
+def _agree(options: argparse.Namespace) -> int:
+    """`pica eval agree E REFERENCE [labels=FILE]`."""
+    import json
+
+    from pica.eval.agree import agree
+
+    named = [word.removeprefix("labels=") for word in options.settings if word.startswith("labels=")]
+    boards = [word for word in options.settings if not word.startswith("labels=")]
+    if len(boards) != 2 or len(named) > 1:
+        raise UsageError(f"agree takes an evaluation and a reference, not {len(boards)}: pica eval agree E REFERENCE "
+                         "[labels=FILE]; each is a folder of an evaluation, or a .csv or .json file")
+    found = agree(Path(boards[0]), Path(boards[1]), labels=Path(named[0]) if named else None)
     print(json.dumps(found.to_json()) if options.json else found.text())
     return 0
 

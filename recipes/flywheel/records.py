@@ -70,12 +70,13 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 class Iteration(msgspec.Struct, frozen=True, kw_only=True):
     """One turn of the wheel. `number` counts from 1; 0 is the rating of the model that the campaign starts from. `started_from`
-    and `candidate` are labels: `start`, `iteration 1`. `data`: rows selected, by stage. `collapse`: what the answers look like
-    (see `pica.eval.collapse`), flat. `settings`: those that decided it."""
+    and `candidate` are labels: `start`, `iteration 1`. `model`: the candidate's folder in the campaign's, or its name. `data`:
+    rows selected, by stage. `collapse`: what the answers look like (see `pica.eval.collapse`), flat."""
 
     number: int
     started_from: str
     candidate: str
+    model: str = ""
     data: dict[str, int] = {}
     gates: list[Gate] = []
     decision: Decision | None = None

@@ -72,7 +72,7 @@ class EvalIndex:
         self._whole: dict[str, int] = {}
         self._grams: dict[int, dict[str, int]] = {}
         for at, text in enumerate(texts):
-            self._add(at, _words(text))
+            self._add(at, words_of(text))
         self._embedder = embedder if texts else None
         self._vectors = embedder.embed(texts) if embedder is not None and texts else None
 
@@ -104,7 +104,7 @@ class EvalIndex:
         return found
 
     def _by_words(self, text: str) -> Overlap | None:
-        words = _words(text)
+        words = words_of(text)
         if len(words) < SHORTEST:
             whole = " ".join(words)
             at = self._whole.get(whole)
@@ -118,7 +118,9 @@ class EvalIndex:
         return None
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
+    """The words of a text as they are compared: without case, punctuation and width; each character of a script without spaces
+    is one."""
     return _WORD.findall(normalise(text))
 
 

@@ -11,6 +11,7 @@ from pica.synth.errors import LedgerError
 from pica.synth.ledger.codec import zstd
 from pica.synth.ledger.file import explained, open_to_read
 from pica.synth.ledger.pages import log_path
+from pica.synth.ledger.store import Spent
 from pica.synth.visible import visible_line
 
 # the first 18 bytes of a compressed text tell its length
@@ -80,6 +81,16 @@ def stats(path: Path) -> Stats:
     with explained(path), closing(open_to_read(path)) as connection:
         connection.create_function("raw_size", 1, _raw_size, deterministic=True)
         return Stats(path, size, tuple(ModelStats(*row) for row in connection.execute(_QUERY)))
+
+
+def spent_by_owner(path: Path) -> dict[str, Spent]:
+    """What each owner's calls have used, by the id of its folder; nothing where there is no ledger yet."""
+    if not path.is_file():
+        return {}
+    with explained(path), closing(open_to_read(path)) as connection:
+        rows = connection.execute("SELECT owner, count(*), total(prompt_tokens), total(completion_tokens), total(cost) FROM calls"
+                                  " GROUP BY owner")
+        return {owner: Spent(calls, int(prompt), int(completion), cost) for owner, calls, prompt, completion, cost in rows}
 
 
 def _raw_size(head: bytes) -> int:

@@ -18,9 +18,9 @@ _EDGE = 1 << 20
 _SMALL = 64 << 20
 _WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".onnx")
 _COUNTED = (*_WEIGHTS, ".json", ".jinja", ".model", ".txt", ".vocab", ".tiktoken")
-#: what trainers leave beside the weights; it changes no answer
-_BYSTANDERS = re.compile(r"trainer_state\.json|training_args\.bin|(optimizer|scheduler|scaler|rng_state).*"
-                         r"|.*_results\.json")
+#: what trainers leave beside the weights, and Pica's own record of a training; it changes no answer
+_BYSTANDERS = re.compile(r"settings\.json|manifest\.json|trainer_state\.json|training_args\.bin|.*_results\.json"
+                         r"|(optimizer|scheduler|scaler|rng_state).*")
 #: folders that belong to a model: the modules of sentence-transformers, and several chat templates
 _MODULES = re.compile(r"\d+_\w+|additional_chat_templates")
 

@@ -15,6 +15,7 @@ from pica.synth.report.parts import (
     Histogram,
     Intervals,
     Lines,
+    Link,
     Matrix,
     Pane,
     Point,
@@ -26,6 +27,6 @@ from pica.synth.report.parts import (
 )
 
 __all__ = [
-    "BATTLE", "PREFERENCE", "Bars", "Column", "Distribution", "Histogram", "Intervals", "Lines", "Matrix", "Pane",
-    "Point", "Report", "ReportInfo", "Section", "Side", "Table", "write_report",
+    "BATTLE", "PREFERENCE", "Bars", "Column", "Distribution", "Histogram", "Intervals", "Lines", "Link", "Matrix",
+    "Pane", "Point", "Report", "ReportInfo", "Section", "Side", "Table", "write_report",
 ]

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from pica.synth.report.distribution import Distribution
-from pica.synth.report.parts import Bars, Histogram, Intervals, Lines, Matrix, Point, Section, Table
+from pica.synth.report.parts import Bars, Histogram, Intervals, Lines, Link, Matrix, Point, Section, Table
 from pica.synth.report.scales import log_ticks, ticks
 from pica.synth.report.svg import Scale, axis_x, cover, grid_y, path, pct, plot
-from pica.synth.report.text import attribute, count, escape, quantity, share
+from pica.synth.report.text import attribute, count, escape, is_page, quantity, share
 
 _SHADES, _HUES = 8, 6
 _LONG, _NUM = ' class="long"', ' class="num"'
@@ -112,6 +112,9 @@ def _is_number(value: object) -> bool:
 
 
 def _cell(value: object, numeric: bool) -> str:
+    if isinstance(value, Link):
+        label = escape(value.text)
+        return f'<td><a href="{attribute(value.page)}">{label}</a></td>' if is_page(value.page) else f"<td>{label}</td>"
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     text = quantity(value) if number else "–" if value is None else value  # type: ignore[arg-type]
     return f"<td{_NUM if numeric else ''}>{escape(text)}</td>"
@@ -147,10 +150,12 @@ def _lines(chart: Lines) -> str:
     ends = min(p[0] for p in points), max(p[0] for p in points)
     up = cover(min(_low(p) for p in points), max(_high(p) for p in points), 4)
     x, y = Scale(*ends), Scale(up[0], up[-1])
+    whole = all(float(p[0]).is_integer() for p in points)  # a step, an iteration: nothing lies between two
+    across = [t for t in ticks(*ends) if not whole or t.is_integer()]
     curves = "".join(_curve(f"h{i % _HUES}", name, _finite(series), (x, y))
                      for i, (name, series) in enumerate(chart.series.items()))
     spans = "; ".join(f"{name}: {quantity(s[0][1])} to {quantity(s[-1][1])}" for name, s in chart.series.items() if s)
-    axes = grid_y((y(t), quantity(t)) for t in up) + axis_x((x(t), quantity(t)) for t in ticks(*ends))
+    axes = grid_y((y(t), quantity(t)) for t in up) + axis_x((x(t), quantity(t)) for t in across)
     drawn = plot(f"Line chart of {chart.y or chart.title} by {chart.x or 'x'}. {spans}.", axes + curves, "tall")
     names = " · ".join(part for part in (chart.y and f"{chart.y} up", chart.x and f"{chart.x} across") if part)
     rows = [(name, *(quantity(v) for v in p)) for name, series in chart.series.items() for p in series]

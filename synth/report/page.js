@@ -6,6 +6,7 @@
   const LONG = 20000; // characters of one text that are laid out before "show all" is pressed
   const OVERSCAN = 6;
   const BINS = 28;
+  const PAGE = /^(?:\w[\w.-]*\/)*\w[\w.-]*\.html$/; // a page below this one's folder: no scheme, no root, no step up
   const COLLATOR = new Intl.Collator("en", { numeric: true });
   const NUMBER = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 4 });
   const EXACT = new Intl.NumberFormat("en-US", { maximumFractionDigits: 12 });
@@ -276,8 +277,8 @@
   const rowHeight = () => (phone.matches ? 55 : 33);
   const PREVIEW = 300, GAP = 12, EDGE = 28;
   for (const f of columns) {
-    const longest = f.kind === "number" ? 6 : (f.values || rows.map((row) => show(row[f.name]))).reduce((most, v) => Math.max(most, v.length), 3);
-    f.width = Math.round(Math.min(f.kind === "category" ? 138 : 180, Math.max(7.4 * longest, 7 * f.label.length + 14, 48)));
+    const longest = f.kind === "number" ? Math.max(6, ...[f.low, f.high].map((v) => f.format(v).length)) : (f.values || rows.map((row) => show(row[f.name]))).reduce((most, v) => Math.max(most, v.length), 3);
+    f.width = Math.round(Math.min(f.kind === "category" ? 138 : 180, Math.max((f.kind === "number" ? 8 : 7.4) * longest, 7 * f.label.length + 14, 48)));
   }
   let drawn = new Map();
   let fitting = columns; // beside an open row only the columns that fit are shown
@@ -325,7 +326,9 @@
       const cell = make("div", f.kind);
       cell.setAttribute("role", "gridcell");
       const value = row[f.name];
-      if (f.kind === "number") fill(cell, Number.isFinite(f.data[i]) ? f.format(f.data[i]) : show(value));
+      const link = linked(f, value);
+      if (link) cell.append(Object.assign(link, { tabIndex: -1 }));
+      else if (f.kind === "number") fill(cell, Number.isFinite(f.data[i]) ? f.format(f.data[i]) : show(value));
       else fill(cell, show(value).slice(0, 200).replace(/\s+/g, " "));
       if (show(value) === "–") cell.classList.add("blank");
       cell.dataset.label = f.label;
@@ -573,15 +576,20 @@
       make("tbody", "", ...list.map((item) => make("tr", "", ...keys.map((k) => cell("td", show(item[k])))))))));
   }
 
+  // A link of a column of links, null for what is none: an address on the web, or a page below this one's folder.
+  function linked(f, value) {
+    if (f?.kind !== "link" || typeof value !== "string" || HIDDEN.test(value)) return null;
+    const inside = PAGE.test(value);
+    if (!inside && !/^https?:\/\/[^\s]+$/i.test(value)) return null;
+    return Object.assign(make("a", "", value), { href: value }, inside ? {} : { rel: "noopener noreferrer nofollow", target: "_blank" });
+  }
+
   function grid(entries) {
     return make("dl", "grid", ...entries.map(([name, value]) => {
       const f = named.get(name);
       const key = make("dt", "", f ? f.label : title(name));
       if (f?.description) key.title = f.description;
-      const link = f?.kind === "link" && typeof value === "string" && /^https?:\/\/[^\s]+$/i.test(value) && !HIDDEN.test(value);
-      const text = make(link ? "a" : "span", "", show(value, f?.unit));
-      if (link) Object.assign(text, { href: value, rel: "noopener noreferrer nofollow", target: "_blank" });
-      const item = make("dd", "", text);
+      const item = make("dd", "", linked(f, value) || make("span", "", show(value, f?.unit)));
       item.dir = "auto";
       return make("div", "", key, item);
     }));
@@ -789,7 +797,7 @@
   phone.addEventListener("change", () => drawRows(true));
   body.addEventListener("click", (event) => {
     const row = event.target.closest(".row");
-    if (row && !String(getSelection())) openRow(view[Number(row.dataset.position)]);
+    if (row && !event.target.closest("a") && !String(getSelection())) openRow(view[Number(row.dataset.position)]);
   });
   addEventListener("hashchange", follow);
   addEventListener("popstate", follow);

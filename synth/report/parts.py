@@ -38,8 +38,17 @@ class Histogram:
 
 
 @dataclass(frozen=True)
+class Link:
+    """A cell of a table that leads to another page beside this one. `page`: its path, such as `a/report.html`, relative to the
+    report's folder and below it; what is no such path shows as text alone."""
+
+    text: str
+    page: str
+
+
+@dataclass(frozen=True)
 class Table:
-    """A small table; numbers are set flush right with separators."""
+    """A small table; numbers are set flush right with separators. A cell may be a `Link`."""
 
     title: str
     header: Sequence[str]
@@ -91,7 +100,8 @@ Section: TypeAlias = "Bars | Histogram | Table | Lines | Intervals | Matrix"
 class Column:
     """A flat column of the rows that the page's table can filter and sort.
 
-    `order` ranks categories that have an order (easy, medium, hard). A column with `shown` off is a filter only.
+    `order` ranks categories that have an order (easy, medium, hard). A column with `shown` off is a filter only. A `link` leads
+    to an http(s) address or to a page below the report's folder, such as `a/report.html`; anything else is shown as text.
     """
 
     name: str

@@ -27,6 +27,15 @@ def attribute(text: object) -> str:
     return HIDDEN.sub(lambda match: f"[U+{ord(match[0]):04X}]", html.escape(str(text), quote=True))
 
 
+_PAGE = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*/)*[A-Za-z0-9_][A-Za-z0-9_.-]*\.html")
+
+
+def is_page(text: str) -> bool:
+    """Whether this is the path of a page below the report's own folder: no scheme, no root, no step up. The page's script
+    has the same rule."""
+    return _PAGE.fullmatch(text) is not None
+
+
 def count(number: float) -> str:
     """A count with thousands separators: `12,345`."""
     return f"{number:,.0f}"

@@ -24,6 +24,7 @@ from pica.synth.report import (
     Histogram,
     Intervals,
     Lines,
+    Link,
     Matrix,
     Report,
     Table,
@@ -102,7 +103,8 @@ class Elements(HTMLParser):
 
 
 def test_hostile_text_makes_no_element_and_no_handler(tmp_path):
-    sections = [Bars(HOSTILE, [(HOSTILE, 1)], note=HOSTILE, field=HOSTILE), Table(HOSTILE, [HOSTILE], [[HOSTILE]]),
+    sections = [Bars(HOSTILE, [(HOSTILE, 1)], note=HOSTILE, field=HOSTILE),
+                Table(HOSTILE, [HOSTILE], [[HOSTILE], [Link(HOSTILE, HOSTILE)]]),
                 Histogram(HOSTILE, [1, 2], HOSTILE, field=HOSTILE), Intervals(HOSTILE, [(HOSTILE, 1, 0, 2)], HOSTILE),
                 Lines(HOSTILE, {HOSTILE: [(0, 1, 0, 2)]}, HOSTILE, HOSTILE), Matrix(HOSTILE, [HOSTILE], [[1]])]
     hostile = Report(HOSTILE, HOSTILE, HOSTILE, [HOSTILE], [(HOSTILE, HOSTILE)], sections,
@@ -311,6 +313,31 @@ def test_small_values_keep_their_scale():
     figure = ET.fromstring(draw(Lines("rate", {"s": rates}, "step", "learning rate")))
     assert [text.text for text in figure.iter("text")][:3] == ["0", "5e\N{MINUS SIGN}07", "1e\N{MINUS SIGN}06"]
     assert Distribution([1e-9, 2e-9]).binned(2) == ([1e-9, 1.5e-9, 2e-9, 2.5e-9], [1, 0, 1])
+
+
+def test_between_whole_places_there_are_no_ticks():
+    def across(*places):
+        figure = ET.fromstring(draw(Lines("l", {"s": [(x, 1, None, None) for x in places]}, "iteration")))
+        return [text.text for text in figure.iter("text") if text.get("text-anchor") == "middle"]
+
+    assert across(0, 1, 2) == ["0", "1", "2"]
+    assert across(0, 1) == ["0", "1"]
+    assert across(0, 1.5, 2) == ["0", "0.5", "1", "1.5", "2"]
+
+
+PAGES = [*((page, True) for page in ("report.html", "iterations/01/battles-sft/report.html", "a.b/c_d.html")),
+         *((page, False) for page in (
+             "", "/etc/x.html", "../x.html", "a/../x.html", "a/./x.html", "a//x.html", "//host/x.html", "javascript:x.html",
+             "a b.html", "x.html#y", "x.html?y.html", "a\\x.html", "x.html\n", "\nx.html", "x.pdf", "%2e%2e/x.html"))]
+
+
+@pytest.mark.parametrize(("page", "linked"), PAGES)
+def test_a_cell_links_to_a_page_below_the_report_and_to_nothing_else(page, linked):
+    figure = ET.fromstring(draw(Table("t", ["where", "n"], [[Link("<here>", page), 1]])))
+    (cell, number) = figure.iter("td")
+    assert (number.get("class"), number.text) == ("num", "1")
+    assert [(a.get("href"), a.text) for a in cell] == ([(page, "<here>")] if linked else [])
+    assert "".join(cell.itertext()) == "<here>"
 
 
 def test_histogram_edges_must_fit_counts():

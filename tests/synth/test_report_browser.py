@@ -155,6 +155,33 @@ def test_only_web_addresses_become_links(browser, hostile):
     page.assert_quiet()
 
 
+def test_a_link_column_leads_to_pages_below_the_report_and_to_the_web(browser, tmp_path_factory):
+    from test_report import PAGES
+
+    places = [*PAGES, ("https://example.org/x", True), ("file:///x.html", False)]
+    rows = [{"id": f"r{i}", "page": place} for i, (place, _) in enumerate(places)]
+    path = make(tmp_path_factory, Report("t", "v", rows=rows, columns=[Column("page", "link")]))
+    page = Page(browser, path)
+    assert page.run("return [...document.querySelectorAll('.row a')].map((a) => [a.getAttribute('href'), a.target])") == [
+        [place, "_blank" if place.startswith("https") else ""] for place, linked in places if linked]
+    page.run("document.querySelector('.row a').addEventListener('click', (event) => event.preventDefault())")
+    page.run("document.querySelector('.row a').click()")
+    assert page.text("#detail h3") is None
+    for i, (place, linked) in enumerate(places):
+        page.open(f"#r{i}")
+        assert page.texts("#detail a") == ([place] if linked else [])
+    page.assert_quiet()
+
+
+def test_no_number_is_cut_in_the_list(browser, tmp_path_factory):
+    rows = [{"id": f"r{i}", "n": 10**i, "x": -0.5 * 10**i} for i in range(10)]
+    report = Report("t", "v", rows=rows, columns=[Column("n", "number"), Column("x", "number")])
+    page = Page(browser, make(tmp_path_factory, report))
+    cells = "[...document.querySelectorAll('.row .number')]"
+    assert page.run(f"return {cells}.filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.textContent)") == []
+    assert page.run(f"return {cells}.length") == 20
+
+
 def test_characters_that_hide_are_shown(browser, hostile):
     page = Page(browser, hostile)
     page.open("#hidden")

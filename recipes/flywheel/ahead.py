@@ -1,0 +1,91 @@
+"""What a campaign would do: the plans of its battles and trainings, put together before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pica.eval.arena import Arena
+from pica.eval.audit.beside import Audited
+from pica.eval.tasks import read_tasks
+from pica.recipes.flywheel.campaign import label_of, start_of
+from pica.recipes.flywheel.config import FlywheelConfig, StageName
+from pica.recipes.flywheel.plan import FlywheelPlan, Planned, TrainEstimate, plan_campaign
+from pica.recipes.flywheel.steps import Fighter
+from pica.synth.errors import PicaError, UsageError
+from pica.synth.models import open_model
+from pica.synth.plan import Plan
+from pica.synth.source import open_source
+from pica.train.online import OnlineConfig
+
+PROMPT_TOKENS, ANSWER_TOKENS = 200, 400  # typical lengths
+ANSWERS = {"sft": 1, "dpo": 2, "reward": 2}  # in a row
+
+
+def plan(config: FlywheelConfig) -> FlywheelPlan:
+    """The plan of a campaign. Reads the data to count it; asks and trains nothing. Raises `UsageError`."""
+    for model in [config.target, *(rival.model for rival in config.rivals), *config.judge]:
+        open_model(model)  # an unknown one is an error; nothing is loaded or asked
+    prompts = sum(len(open_source(name)) for name in config.sources)
+    prompts = min(prompts, config.n or prompts)
+    measured = config.held_out or len(read_tasks(config.tasks, n=config.evaluation.get("n", 0)))
+    part = config.part_size or max(prompts - config.held_out, 0) // (config.iterations * len(config.fed))
+    if part < 1:
+        raise UsageError(f"{prompts:,} prompts less held_out={config.held_out:,} are too few for {config.iterations} iterations "
+                         f"of {len(config.fed)} parts; give more data, fewer iterations, or a smaller held_out")
+    start = start_of(config)
+    size, device = _size(start, config)
+    first: Planned = {"evaluation": _battles(config, [start], measured, measuring=True)}
+    iterations = [_iteration(config, number, part, measured, size, device) for number in range(1, config.iterations + 1)]
+    notes = [f"prompts {prompts:,} before they are made ready: {measured:,} to measure on, {part:,} a part"]
+    if config.collapse.kl:
+        notes.append(f"the KL divergence to the start asks each iteration's model for {config.collapse.kl} answers more")
+    return plan_campaign(first, iterations, notes)
+
+
+def _iteration(config: FlywheelConfig, number: int, part: int, measured: int, size: int | None, device: str) -> Planned:
+    """The steps of an iteration."""
+    start, steps = start_of(config), dict[str, Any]()
+    new = Fighter(label_of(number), start.model, start.weights)
+    for stage in config.ordered:
+        if stage in config.fed:
+            steps[f"battles-{stage}"] = _battles(config, [new], part, measuring=False)
+        rows = part * (len(config.rivals) if stage == "reward" else 1) * (number if config.accumulate else 1)
+        steps[stage] = _training(config, stage, rows, size, device)
+    old = Fighter("the model before", start.model, start.weights)
+    return {**steps, "evaluation": _battles(config, [new, old], measured, measuring=True)}
+
+
+def _battles(config: FlywheelConfig, models: list[Fighter], tasks: int, *, measuring: bool) -> Plan:
+    contestants = [{**one.model.model_dump(), "label": one.label} for one in models]
+    arena = Arena(config.arena_config({"models": [*contestants, *(rival.model_dump() for rival in config.rivals)],
+                                       "target": models[0].label}, measuring=measuring))
+    found = arena.planned(tasks)
+    whole = arena.whole
+    return whole.beside(found) if isinstance(whole, Audited) else found
+
+
+def _training(config: FlywheelConfig, stage: StageName, rows: int, size: int | None, device: str) -> TrainEstimate:
+    from pica.train.plan import total_steps
+
+    made = config.train_config(stage, [{"source": "data"}], "local")
+    steps = total_steps(made, rows)
+    answers = made.answers if isinstance(made, OnlineConfig) else ANSWERS[stage]
+    tokens = min(PROMPT_TOKENS + ANSWER_TOKENS, made.max_length) * answers
+    return TrainEstimate(stage, rows, steps, steps * made.batch_size * tokens, size, device)
+
+
+def _size(start: Fighter, config: FlywheelConfig) -> tuple[int | None, str]:
+    """(parameters of the model, kind of device that it is trained on); None where they cannot be found out here."""
+    from pica.train.device import find_place
+    from pica.train.weights import find_model, measure
+
+    stage = next(stage for stage in config.ordered)
+    made = config.train_config(stage, [{"source": "data"}], start.weights)
+    device = find_place(made).device
+    try:
+        return measure(find_model(start.weights, config.target.revision), "text").parameters, device
+    except PicaError as error:
+        if isinstance(error, UsageError) and Path(start.weights.removeprefix("hf/")).exists():
+            raise
+        return None, device

@@ -1,0 +1,326 @@
+"""A campaign from start to end: turn the wheel, decide, keep what is proven better, write down everything.
+
+    campaign = run_campaign(config, Path("F"))
+
+An iteration that is decided (`decision.json`) is never touched again. Everything before that is made of steps that can be given
+again (`pica.recipes.flywheel.steps`), so a campaign that was killed, or stopped by an error, goes on by the same command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+
+from pica.recipes.flywheel import gates
+from pica.recipes.flywheel.config import START, FlywheelConfig, StageName
+from pica.recipes.flywheel.ratings import Rated, rate
+from pica.recipes.flywheel.records import Campaign, Decision, Gate, Iteration, StepRecord
+from pica.recipes.flywheel.report import write_campaign_report
+from pica.recipes.flywheel.shape import Look, look
+from pica.recipes.flywheel.steps import Fighter, Steps, trained
+from pica.synth.errors import BudgetSpent, Interrupted, PicaError
+from pica.synth.folder import DatasetFolder
+from pica.synth.progress import Progress
+
+
+class NothingLearnt(PicaError):
+    """No stage of an iteration found anything to learn from."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a campaign came to. `fresh` is false where it was complete already."""
+
+    folder: Path
+    campaign: Campaign
+    fresh: bool
+
+
+def run_campaign(config: FlywheelConfig, out: Path, *, update: bool = False, progress: Progress | None = None) -> Outcome:
+    """Run the campaign in folder `out`, or go on with it, or find it complete.
+
+    `update`: changed settings hold for what is not decided yet; steps that they change are made again. Raises what stopped it
+    (`Stopped`, `ModelError`, `UsageError`, `Diverged`, `NothingLearnt`), once `campaign.json` says so.
+    """
+    folder = DatasetFolder(out)
+    try:
+        folder.claim("flywheel", config.identity(), update=update)
+        return Wheel(config, folder, update=update, progress=progress or Progress("quiet")).run()
+    finally:
+        folder.close()
+
+
+@dataclass
+class Turn:
+    """An iteration under way."""
+
+    number: int
+    folder: Path
+    best: Fighter
+    model: Fighter
+    reward: Fighter | None = None
+    battles: str = ""  # those that reward model and online training share
+    steps: list[StepRecord] = field(default_factory=list)
+    data: dict[str, int] = field(default_factory=dict)
+    learnt: list[Path] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    gates: list[Gate] = field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        """The candidate's label."""
+        return label_of(self.number)
+
+    def record(self, **more: Any) -> Iteration:
+        """The iteration as it stands."""
+        values: dict[str, Any] = {"data": self.data, "gates": self.gates, "warnings": self.warnings, "steps": self.steps, **more}
+        return Iteration(number=self.number, started_from=self.best.label, candidate=self.label, **values)
+
+
+class Wheel:
+    """A campaign being run."""
+
+    def __init__(self, config: FlywheelConfig, folder: DatasetFolder, *, update: bool, progress: Progress) -> None:
+        self.config, self.folder, self.root = config, folder, folder.path.absolute()
+        self.progress = progress
+        self.iterations: list[Iteration] = []
+        self.start = start_of(config)
+        self.turning: Turn | None = None
+        self._ratings: dict[int, Rated] = {}
+        before = folder.read("campaign.json")
+        since = before["spent"]["seconds"] if isinstance(before, dict) else 0.0
+        self.steps = Steps(config, self.root, update, progress, since)
+
+    def run(self) -> Outcome:
+        """Every iteration, in order."""
+        self.iterations = list(self._decided())
+        fresh = len(self.iterations) <= self.config.iterations
+        with self._told():
+            if fresh:
+                self._turn_all()
+            return Outcome(self.folder.path, self._write("complete"), fresh)
+
+    def _turn_all(self) -> None:
+        config = self.config
+        self.steps.pool(config.iterations * len(config.fed))
+        config.gates.check({task.category for task in self.steps.measured()})
+        if not self.iterations:
+            self._begin()
+        self._write("running")
+        while len(self.iterations) <= config.iterations:
+            self._turn(len(self.iterations))
+
+    def _decided(self) -> Iterator[Iteration]:
+        """The iterations that are decided, the start first."""
+        for number in range(self.config.iterations + 1):
+            file = self._place(number) / "decision.json"
+            if not file.is_file():
+                return
+            yield msgspec.json.decode(file.read_bytes(), type=Iteration)
+
+    def _place(self, number: int) -> Path:
+        return self.root / "iterations" / f"{number:02d}" if number else self.root / START
+
+    def _begin(self) -> None:
+        """Measure the model that the campaign starts from."""
+        turn = self.turning = Turn(0, self._place(0), self.start, self.start)
+        self._step(turn, self.steps.evaluate(turn.folder / "evaluation", self.start, []))
+        audit = orjson.loads((turn.folder / "evaluation" / "audit.json").read_bytes())
+        if not gates.judge(audit, self.config.gates).passed:
+            turn.warnings.append(f"the judge did not pass its audit at the start: {audit['sentence']}")
+        shape = look(self.steps, turn.folder, self.start, self.start)
+        self._decide(turn, Decision(promoted=True, reason="the model that the campaign starts from", best=START), shape)
+
+    def _turn(self, number: int) -> None:
+        best = self._fighter(self.iterations[-1])
+        turn = self.turning = Turn(number, self._place(number), best, best)
+        for stage in self.config.ordered:
+            self._learn(turn, stage)
+        if turn.model is best:
+            whys = "; ".join(f"{step.name}: {step.reason}" for step in turn.steps if step.state == "skipped")
+            end = f", or end the campaign with iterations={number - 1}" if number > 1 else ""
+            raise NothingLearnt(f"iteration {number} found nothing to learn from ({whys}); change the rules of its stages and "
+                                f"give the command with --update (battles are kept){end}")
+        candidate = Fighter(turn.label, turn.model.model, turn.model.weights)
+        self._step(turn, self.steps.evaluate(turn.folder / "evaluation", candidate, [best]))
+        shape = look(self.steps, turn.folder, candidate, self.start)
+        turn.warnings += shape.warnings
+        turn.gates = self._gates(turn, candidate)
+        self._decide(turn, gates.decide(turn.gates, candidate=candidate.label, current=best.label), shape)
+
+    def _learn(self, turn: Turn, stage: StageName) -> None:
+        """A stage of an iteration: battles on its part of the prompts, what was lost in them, and training on that."""
+        config, folder = self.config, turn.folder
+        if stage in config.fed:
+            fought = folder / f"battles-{stage}"
+            self._step(turn, self.steps.battle(fought, turn.model, config.part(turn.number, stage)))
+            turn.battles = str(fought)
+        selected = self.steps.select(folder / f"data-{stage}", stage, turn.battles, turn.model.label)
+        data = [folder / f"data-{stage}"] if selected.state == "done" else []
+        given = self._given(turn, stage)
+        turn.data[stage] = selected.rows + sum(step.rows for step in given)
+        least = config.stage(stage).least
+        if stage == "online" and "reward" in config.stages and turn.reward is None:
+            selected = msgspec.structs.replace(selected, state="skipped", reason="there is no reward model to score answers")
+        elif turn.data[stage] < least and (selected.state == "done" or given):
+            selected = msgspec.structs.replace(selected, state="skipped", reason=f"{turn.data[stage]} rows, and least={least}")
+        for step in (selected, *given):
+            self._step(turn, step)
+        if (selected.state == "skipped" and not given) or turn.data[stage] < least:
+            return
+        data += [self.root / step.folder for step in given]
+        turn.learnt += data
+        self._train(turn, stage, [*self._earlier(stage), *data])
+
+    def _train(self, turn: Turn, stage: StageName, data: list[Path]) -> None:
+        start = self.start if stage == "sft" and self.config.sft_from == "start" else turn.model
+        folder = turn.folder / stage
+        self._step(turn, self.steps.train(folder, stage, data, start, turn.reward))
+        made = trained(f"{turn.label} {stage}", folder, self.config.engine)
+        if stage == "reward":
+            turn.reward = made
+        else:
+            turn.model = made
+
+    def _given(self, turn: Turn, stage: StageName) -> list[StepRecord]:
+        """What the first iteration learns from evaluations that were there before."""
+        if turn.number > 1:
+            return []
+        found = [self.steps.select(turn.folder / f"data-{stage}-given{number}", stage, str(Path(battles).absolute()), "")
+                 for number, battles in enumerate(self.config.battles, 1)]
+        return [step for step in found if step.state == "done"]
+
+    def _earlier(self, stage: StageName) -> list[Path]:
+        """The data of the same stage of earlier iterations, where it is to be learnt from again."""
+        if not self.config.accumulate:
+            return []
+        return [self.root / step.folder for one in self.iterations for step in one.steps
+                if step.kind == "select" and step.state == "done" and step.name.startswith(f"data-{stage}")]
+
+    def _gates(self, turn: Turn, candidate: Fighter) -> list[Gate]:
+        config, rows = self.config.gates, self.steps.rows(turn.folder / "evaluation")
+        audit = orjson.loads((turn.folder / "evaluation" / "audit.json").read_bytes())
+        learnt = {one.relative_to(self.root).as_posix(): prompts_of(one) for one in turn.learnt}
+        overlaps = gates.find_overlaps(learnt, {"the evaluation": sorted({_text(row["prompt"]) for row in rows})},
+                                       embedder=config.embedder, distance=config.distance)
+        return [gates.better(rows, candidate.label, turn.best.label, config),
+                gates.categories(rows, candidate.label, turn.best.label, config),
+                gates.clean(overlaps, sum(map(len, learnt.values()))), gates.judge(audit, config),
+                gates.budget(self.steps.total(), self.config.budget)]
+
+    def _step(self, turn: Turn, step: StepRecord) -> None:
+        """A step is done: keep it, and say so in campaign.json."""
+        turn.steps.append(step)
+        self._write("running")
+
+    def _decide(self, turn: Turn, decision: Decision, shape: Look) -> None:
+        """Write the decision; from now on the iteration stays as it is."""
+        rated = self._rated(turn.number + 1)
+        model = Path(turn.model.weights.removeprefix("hf/"))
+        inside = model.is_relative_to(self.root)
+        record = turn.record(
+            decision=decision, collapse=shape.figures, ratings=rated.by_iteration.get(turn.number, []),
+            model=model.relative_to(self.root).as_posix() if inside else turn.model.model.name)
+        file = turn.folder.relative_to(self.root) / "decision.json"
+        self.folder.write_text(file.as_posix(), msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n")
+        self.iterations.append(record)
+        self.turning = None
+        self.progress.say(f"{turn.label}: {decision.reason}")
+        self._write("running")
+
+    def _fighter(self, last: Iteration) -> Fighter:
+        """The best model after an iteration."""
+        assert last.decision is not None
+        best = next(one for one in self.iterations if one.candidate == last.decision.best)
+        if best.number == 0:
+            return self.start
+        return trained(best.candidate, self.root / best.model, self.config.engine)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Whatever stops the campaign is written down before it is raised."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            error = Interrupted("interrupted; what is done is kept: give the same command to go on")
+            self._stop(error)
+            raise error from None
+        except PicaError as error:
+            self._stop(error)
+            raise
+
+    def _stop(self, error: PicaError) -> None:
+        turn = self.turning
+        if turn is not None and turn.number and isinstance(error, BudgetSpent):
+            turn.gates = [Gate("budget", False, str(error))]
+        self._write("stopped", str(error))
+
+    def _rated(self, count: int) -> Rated:
+        """All models of the first `count` iterations on one scale, worked out once."""
+        if count not in self._ratings:
+            config, arena = self.config, self.config.arena_config({})
+            rows = {number: self.steps.rows(self._place(number) / "evaluation") for number in range(count)}
+            self._ratings[count] = rate(rows, anchor=START, level=config.gates.level, rounds=config.gates.rounds,
+                                        seed=config.seed, prior=arena.prior, strong=arena.strong)
+        return self._ratings[count]
+
+    def _write(self, state: Any, reason: str = "") -> Campaign:
+        """Write campaign.json and the page, as things stand."""
+        iterations = [self._with_costs(one) for one in self.iterations]
+        rated = self._rated(len(self.iterations)) if self.iterations else None
+        if self.turning is not None:
+            refused = [f"{gate.name}: {gate.reason}" for gate in self.turning.gates if not gate.passed]
+            decision = Decision(promoted=False, reason="; ".join(refused), best=self.turning.best.label) if refused else None
+            iterations.append(self._with_costs(self.turning.record(decision=decision)))
+        best = self._fighter(self.iterations[-1]) if self.iterations else self.start
+        warnings = [*(rated.warnings if rated else []),
+                    *(f"{one.candidate}: {text}" for one in iterations for text in one.warnings)]
+        campaign = Campaign(
+            state=state, reason=reason, best=best.label, best_model=self._shown(best), iterations=iterations,
+            ratings=rated.ratings if rated else [], method=rated.method if rated else "", spent=self.steps.total(),
+            warnings=warnings)
+        self.folder.write_text("campaign.json", msgspec.json.format(msgspec.json.encode(campaign), indent=2).decode() + "\n")
+        if self.iterations:
+            write_campaign_report(campaign, self.folder.path)
+        return campaign
+
+    def _with_costs(self, iteration: Iteration) -> Iteration:
+        """With what every step has used, which decision.json leaves out."""
+        return msgspec.structs.replace(iteration, steps=[
+            msgspec.structs.replace(step, spent=self.steps.spent(self.root / step.folder)) for step in iteration.steps])
+
+    def _shown(self, fighter: Fighter) -> str:
+        """A model's name for other commands, its folder as the user calls it."""
+        path = Path(fighter.weights.removeprefix("hf/"))
+        if fighter.label == START or not path.is_relative_to(self.root):
+            return fighter.model.name
+        return f"hf/{self.folder.path / path.relative_to(self.root)}"
+
+
+def start_of(config: FlywheelConfig) -> Fighter:
+    """The model that a campaign starts from."""
+    name = config.target.name
+    return Fighter(START, config.target, f"hf/{name.removeprefix('vllm/')}" if name.startswith("vllm/") else name)
+
+
+def label_of(number: int) -> str:
+    """The label of the candidate of an iteration."""
+    return f"iteration {number}" if number else START
+
+
+def prompts_of(folder: Path) -> list[str]:
+    """The prompts of a dataset that was learnt from."""
+    from pica.synth.formats import prompt_of
+    from pica.synth.source import open_source
+
+    return [_text(prompt_of(row)) for row in open_source(str(folder))]
+
+
+def _text(messages: Any) -> str:
+    return "\n".join(message["content"] for message in messages)

@@ -1,0 +1,260 @@
+"""Gates of a promotion: what must hold before an iteration's model replaces the one that it started from.
+
+    gates = [better(rows, "iteration 1", "start", config), categories(rows, "iteration 1", "start", config),
+             clean(find_overlaps(prompts, evaluation), checked), judge(audit, config), budget(spent, caps)]
+    decision = decide(gates, candidate="iteration 1", current="start")
+
+`rows` are battles on held-out prompts (`pica.eval.battle_rows`). A gate is a pure function: the same input, the same answer.
+What cannot be told refuses: a model stays until another one is proven better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from math import fsum, nan
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from pica.eval.means import Estimate, mean
+from pica.recipes.flywheel.records import Decision, Gate, Spent
+from pica.synth.budget import Budget
+from pica.synth.errors import UsageError
+
+OTHER = "other"         # key of `category_drop` for categories that it does not name
+DROP = 0.1              # of a category that nothing is said of
+NAMED = 3               # overlaps that a reason quotes
+LONGEST = 200           # characters of a quoted overlap
+UNITS = {"calls": "calls", "tokens": "tokens", "cost": "US dollars", "seconds": "seconds"}
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+class GatesConfig(BaseModel):
+    """When a new model replaces the old one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    margin: float = Field(0.0, ge=0, lt=0.5, description="share of the win above one half that the lower end of the new model's "
+                                                         "interval must clear")
+    level: float = Field(0.95, gt=0.5, lt=1, description="level of that interval")
+    rounds: int = Field(1000, ge=100, le=100_000, description="rounds of its bootstrap")
+    least: int = Field(6, ge=2, description="held-out prompts with a verdict without which nothing is promoted; of 5 not even "
+                                            "5 wins show anything at 95%")
+    unscored: float = Field(0.2, ge=0, le=1, description="largest share of battles without a verdict; with more nothing is "
+                                                         "promoted, since what is missing may be what was lost")
+    category_drop: float | dict[str, float] = Field(DROP, description="how far a category's share of the win may be below one "
+                                                    f"half: one number, or numbers by category with `{OTHER}` for the rest")
+    category_least: int = Field(5, ge=1, description="prompts with a verdict from which on a category is judged")
+    embedder: str = Field("", description="training data is also compared with evaluation prompts by these embeddings, such as "
+                                          "minilm; empty: by words alone")
+    distance: float = Field(0.05, ge=0, lt=2, description="squared distance of embeddings up to which a prompt counts as one of "
+                                                          "the evaluation's")
+    judge: Literal["passes", "not-fails", "off"] = Field("passes", description="what the audit of the judge must say; not-fails: "
+                                                         "that it cannot tell is enough; off: nothing")
+
+    @field_validator("category_drop")
+    @classmethod
+    def _shares(cls, value: float | dict[str, float]) -> float | dict[str, float]:
+        """Limits are shares of the win."""
+        for name, limit in (value.items() if isinstance(value, dict) else [("", value)]):
+            if not 0 <= limit <= 0.5:
+                raise ValueError(f"{f'{name}: ' if name else ''}{limit:g} is no share to fall by; allowed: 0 to 0.5")
+        return value
+
+    def floor(self, category: str) -> float:
+        """The share of the win that a category must have."""
+        drop = self.category_drop
+        return 0.5 - (drop.get(category, drop.get(OTHER, DROP)) if isinstance(drop, dict) else drop)
+
+    def check(self, categories: Collection[str]) -> None:
+        """Raise `UsageError` for a limit of a category that the held-out prompts do not have."""
+        named = set(self.category_drop) - {OTHER} if isinstance(self.category_drop, dict) else set()
+        if unknown := sorted(named - set(categories)):
+            raise UsageError(f"category_drop names {unknown[0]!r}, which no held-out prompt is of; known: "
+                             f"{', '.join(sorted(filter(None, categories))) or 'none'}, and {OTHER} for the rest")
+
+
+class Fought(NamedTuple):
+    """A battle as the candidate sees it. `share`: of the win, a tie being half; None without a verdict."""
+
+    task: str
+    category: str
+    share: float | None
+
+
+def fought(rows: Rows, candidate: str, current: str) -> list[Fought]:
+    """The battles between these two labels, in the order of the rows; other rows are left out."""
+    found = []
+    for row in rows:
+        if (row["model_a"], row["model_b"]) in {(candidate, current), (current, candidate)}:
+            share = row["share_a"]
+            seen = share if share is None or row["model_a"] == candidate else 1 - share
+            found.append(Fought(row["task"], row["category"], seen))
+    return found
+
+
+def better(rows: Rows, candidate: str, current: str, config: GatesConfig) -> Gate:
+    """The lower end of the candidate's share of the win over `current` is above one half plus the margin.
+
+    The interval comes from drawing prompts (`pica.eval.means`). Too few scored prompts, or too many battles without a
+    verdict, refuse. `value` is the lower end, None where there is none.
+    """
+    battles, limit = fought(rows, candidate, current), 0.5 + config.margin
+    estimate = mean([battle.share for battle in battles], prompt=[battle.task for battle in battles], bounds=(0, 1),
+                    level=config.level, rounds=config.rounds)
+    if refusal := _too_little(battles, estimate, config, f"{candidate} against {current}"):
+        return Gate("better", False, refusal, None, limit)
+    passed = estimate.lower > limit
+    return Gate("better", passed, f"{candidate} wins {estimate.value:.1%} ({estimate.lower:.1%} to {estimate.upper:.1%}) against "
+                f"{current} on {_counted(estimate)}; the lower end {'is above' if passed else 'must be above'} {limit:.1%}",
+                estimate.lower, limit)
+
+
+def _too_little(battles: Sequence[Fought], estimate: Estimate, config: GatesConfig, who: str) -> str:
+    """Why nothing can be told of these battles; empty where something can."""
+    if not battles:
+        return f"there is no battle of {who}"
+    if not estimate.n:
+        return f"none of the {len(battles):,} battles of {who} has a verdict"
+    if estimate.prompts < config.least:
+        return f"only {_counted(estimate)} of {who}; at least {config.least:,} are needed"
+    if estimate.unscored > config.unscored * len(battles):
+        return (f"{estimate.unscored:,} of {len(battles):,} battles of {who} have no verdict; at most {config.unscored:.0%} may "
+                "have none")
+    return ""
+
+
+def _counted(estimate: Estimate) -> str:
+    missing = f" ({estimate.unscored:,} battles without a verdict are left out)" if estimate.unscored else ""
+    return f"{_many(estimate.prompts, 'prompt')} with a verdict{missing}"
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def categories(rows: Rows, candidate: str, current: str, config: GatesConfig) -> Gate:
+    """No category of the held-out prompts falls by more than its limit: in each, the candidate's mean share of the win over
+    `current` is at least one half less the limit.
+
+    The mean alone is compared, so a category of few prompts refuses by chance now and then. One with fewer scored prompts than
+    `category_least` is not judged, and named. `value` and `limit` are those of the category that is nearest to its limit, or
+    furthest below.
+    """
+    battles = fought(rows, candidate, current)
+    every = [_Category.of(name, battles, config) for name in sorted({battle.category for battle in battles})]
+    if not any(one.prompts for one in every):
+        return Gate("categories", False, f"no battle of {candidate} against {current} has a verdict")
+    judged = sorted((one for one in every if one.prompts >= config.category_least), key=lambda one: one.room)
+    fallen = [one.told for one in judged if one.fell]
+    small = [f"{one.title} ({one.prompts:,})" for one in every if one.prompts < config.category_least]
+    said = [f"below the limit: {', '.join(fallen)}"] if fallen else [f"none of {len(judged):,} categories is below its limit"]
+    if small:
+        said.append(f"not judged, with fewer than {config.category_least:,} scored prompts: {', '.join(small)}")
+    worst = judged[0] if judged else None
+    return Gate("categories", not fallen, "; ".join(said), worst.share if worst else None, worst.floor if worst else None)
+
+
+class _Category(NamedTuple):
+    """How a category went. `prompts`: those with a verdict. `share`: of the win, NaN without one; `floor`: the least allowed."""
+
+    name: str
+    prompts: int
+    share: float
+    floor: float
+
+    @classmethod
+    def of(cls, name: str, battles: Sequence[Fought], config: GatesConfig) -> _Category:
+        """The category `name` of these battles."""
+        scored = [(battle.task, battle.share) for battle in battles if battle.category == name and battle.share is not None]
+        share = fsum(share for _, share in scored) / len(scored) if scored else nan
+        return cls(name, len({task for task, _ in scored}), share, config.floor(name))
+
+    @property
+    def room(self) -> float:
+        """How far it is above its limit."""
+        return self.share - self.floor
+
+    @property
+    def fell(self) -> bool:
+        """Whether it is below its limit, by more than the last bits of a sum."""
+        return self.room < -1e-9
+
+    @property
+    def title(self) -> str:
+        """Its name in a sentence."""
+        return repr(self.name) if self.name else "(no category)"
+
+    @property
+    def told(self) -> str:
+        """Its share, and what is allowed."""
+        return f"{self.title} wins {self.share:.1%} of {_many(self.prompts, 'prompt')} (at least {self.floor:.1%})"
+
+
+def clean(overlaps: Sequence[str], checked: int) -> Gate:
+    """No row of the training data holds an evaluation prompt. `overlaps`: a sentence for each row that does
+    (`find_overlaps`); `checked`: rows looked at. Where nothing was trained on there is nothing that could hold one: it passes.
+    `value` is the number of such rows.
+    """
+    if not checked and not overlaps:
+        return Gate("clean", True, "nothing was trained on, so nothing can hold an evaluation prompt", 0, 0)
+    if not overlaps:
+        return Gate("clean", True, f"none of {_many(checked, 'row')} trained on holds an evaluation prompt", 0, 0)
+    more = f"; and {len(overlaps) - NAMED:,} more" if len(overlaps) > NAMED else ""
+    return Gate("clean", False, f"{len(overlaps):,} of {_many(checked, 'row')} trained on hold an evaluation prompt: "
+                f"{'; '.join(overlaps[:NAMED])}{more}", len(overlaps), 0)
+
+
+def find_overlaps(prompts: Mapping[str, Sequence[str]], evaluation: Mapping[str, Sequence[str]], *, embedder: str = "",
+                  distance: float = 0.05) -> list[str]:
+    """A sentence for each text that holds an evaluation prompt, by shared words and, with an `embedder`, by embeddings within
+    `distance` (`pica.synth.filters.decontaminate`).
+
+    `prompts`: name of a dataset -> the texts of its rows, in their order; `evaluation`: name of an evaluation -> its prompts.
+    Raises `UsageError` where there is no evaluation prompt to look for, or no such embedder.
+    """
+    from pica.synth.embed import open_embedder
+    from pica.synth.filters.decontaminate import EvalIndex
+
+    if not any(evaluation.values()):
+        raise UsageError("there is no evaluation prompt to look for in the training data; give held-out prompts")
+    index = EvalIndex(evaluation, embedder=open_embedder(embedder) if embedder else None, threshold=distance)
+    return [f"row {number:,} of {name} {_shortened(overlap.explain())}" for name, texts in prompts.items()
+            for number, overlap in enumerate(index.overlaps(texts), 1) if overlap is not None]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def judge(audit: Mapping[str, Any] | None, config: GatesConfig) -> Gate:
+    """The judge of the evaluation passed its audit. `audit`: what the evaluation's `audit.json` holds, None without one."""
+    verdict = audit["verdict"] if audit else "not audited"
+    said = audit["sentence"] if audit else "The judge was not audited"
+    if config.judge == "off":
+        return Gate("judge", True, f"not asked for (judge=off). {said}")
+    passed = verdict == "passes" or (verdict == "undecided" and config.judge == "not-fails")
+    return Gate("judge", passed, said)
+
+
+def budget(spent: Spent, caps: Budget) -> Gate:
+    """Nothing spent is above its cap. `value` and `limit` are those of the cap that is used up the most, by its share."""
+    used = {name: (float(getattr(spent, name)), float(cap)) for name in UNITS if (cap := getattr(caps, name)) is not None}
+    if not used:
+        return Gate("budget", True, "no cap is set")
+    above = [f"{value:,.6g} {UNITS[name]} are spent, and the cap is {cap:,.6g}" for name, (value, cap) in used.items()
+             if value > cap]
+    value, cap = max(used.values(), key=lambda one: one[0] / one[1])
+    return Gate("budget", not above, "; ".join(above) or "nothing is above its cap: " + ", ".join(
+        f"{value:,.6g} of {cap:,.6g} {UNITS[name]}" for name, (value, cap) in used.items()), value, cap)
+
+
+def decide(gates: Sequence[Gate], *, candidate: str, current: str) -> Decision:
+    """Promoted only if every gate passes. The reason names each one that refuses, or says how much better the model is."""
+    assert gates, "a promotion without gates is no decision"
+    refused = [f"{gate.name}: {gate.reason}" for gate in gates if not gate.passed]
+    if refused:
+        return Decision(promoted=False, reason=f"{current} stays. {'. '.join(refused)}", best=current)
+    proof = next((gate.reason for gate in gates if gate.name == "better"), "every gate passes")
+    return Decision(promoted=True, reason=f"{candidate} replaces {current}: {proof}", best=candidate)

@@ -1,0 +1,234 @@
+"""The steps of a campaign, each in a folder of its own: prompts made ready, battles, selection, training, measuring.
+
+A step that is complete is found so and costs nothing; one that was killed goes on. So a campaign goes on by doing all of its
+steps again. One ledger holds the calls of all: what a rival said to a prompt once is never asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pica.eval.arena import Arena
+from pica.eval.tasks import Task, read_tasks
+from pica.recipes.arena_learning.recipe import ArenaLearning, NothingSelected
+from pica.recipes.flywheel.config import FlywheelConfig, StageName
+from pica.recipes.flywheel.records import Spent, StepRecord
+from pica.recipes.prompt_pool.recipe import PromptPool
+from pica.synth.budget import Budget
+from pica.synth.errors import BudgetSpent
+from pica.synth.ledger.stats import spent_by_owner, stats
+from pica.synth.models import open_model
+from pica.synth.models.base import ModelConfig
+from pica.synth.progress import Progress
+from pica.synth.recipe import Recipe, make
+from pica.synth.source import open_source
+from pica.train.progress import TrainProgress
+from pica.train.run import train
+from pica.train.stage import load_stage
+
+HELD_OUT = "held_out"
+
+
+@dataclass(frozen=True)
+class Fighter:
+    """A model of the campaign: its label, how it is asked, and what a training starts from."""
+
+    label: str
+    model: ModelConfig
+    weights: str
+
+    @property
+    def contestant(self) -> dict[str, Any]:
+        """As evaluations take it. Weights on this disk count by their content, so that new ones are measured anew."""
+        values = self.model.model_dump()
+        if self.model.name.startswith(("hf/", "vllm/", "llamacpp/")):
+            values["identity"] = open_model(self.model).identity
+        return {**values, "label": self.label}
+
+
+@dataclass
+class Steps:
+    """Does the steps of the campaign in `root`. `since`: seconds of work before this process."""
+
+    config: FlywheelConfig
+    root: Path
+    update: bool = False
+    progress: Progress = field(default_factory=lambda: Progress("quiet"))
+    since: float = 0.0
+    _began: float = field(default_factory=time.monotonic)
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger of all steps."""
+        return Path(self.config.ledger) if self.config.ledger else self.root / "ledger.sqlite"
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of work so far, this process and those before."""
+        return self.since + time.monotonic() - self._began
+
+    def pool(self, parts: int) -> dict[str, Any]:
+        """Make the prompts ready; returns the manifest."""
+        self.progress.say("prompts are made ready")
+        return self._make(PromptPool(self.config.pool_config(parts, self.ledger)), self.root / "pool")
+
+    def tasks(self, split: str) -> str:
+        """The file with these prompts; the folder where several files hold them."""
+        files = sorted((self.root / "pool" / "data").glob(f"{split}-*.parquet"))
+        return str(files[0]) if len(files) == 1 else str(self.root / "pool")
+
+    def measured(self) -> list[Task]:
+        """What every model is measured on."""
+        where = {"tasks": self.config.tasks, "split": ""} if self.config.tasks else self._where(HELD_OUT)
+        return read_tasks(where["tasks"], split=where["split"])
+
+    def battle(self, folder: Path, target: Fighter, part: int) -> StepRecord:
+        """The target fights every rival on a part of the prompts."""
+        split = f"part{part}"
+        self.progress.say(f"{self._named(folder)}: {target.label} against {len(self.config.rivals)} rivals on {split}")
+        manifest = self._fight(folder, target, [target], self._where(split), measuring=False)
+        return self._record(folder, "battle", manifest["rows"]["out"], {
+            "rejected": sum(manifest["rows"]["rejected"].values()), **_own(manifest, target.label)})
+
+    def evaluate(self, folder: Path, candidate: Fighter, others: Sequence[Fighter]) -> StepRecord:
+        """The candidate against the other models and every rival, on what no training sees."""
+        config = self.config
+        self.progress.say(f"{self._named(folder)}: {candidate.label} is measured")
+        where = {"tasks": config.tasks} if config.tasks else self._where(HELD_OUT)
+        manifest = self._fight(folder, candidate, [candidate, *others], where, measuring=True)
+        return self._record(folder, "evaluate", manifest["rows"]["splits"].get("train", 0), {
+            "rejected": sum(manifest["rows"]["rejected"].values()), **_own(manifest, candidate.label)})
+
+    def select(self, folder: Path, stage: StageName, battles: str, target: str) -> StepRecord:
+        """What a stage learns from: battles that the target lost. No rows where it lost none by enough."""
+        self.progress.say(f"{self._named(folder)}: lost battles are selected")
+        recipe = ArenaLearning(self.config.select_config(stage, battles, target, self.ledger))
+        try:
+            manifest = self._make(recipe, folder)
+        except NothingSelected as error:
+            return StepRecord(name=folder.name, kind="select", folder=self._relative(folder), state="skipped", reason=str(error))
+        return self._record(folder, "select", manifest["rows"]["out"], {"k": recipe.config.k_for(stage)})
+
+    def train(self, folder: Path, stage: StageName, data: Sequence[Path], start: Fighter, reward: Fighter | None) -> StepRecord:
+        """A stage of training on these datasets."""
+        self._left(folder)
+        self.progress.say(f"{self._named(folder)}: {start.label} learns by {stage}")
+        config = self.config.train_config(stage, [{"source": str(one)} for one in data], start.weights)
+        if stage == "online" and reward is not None and not self.config.online.train.get("rewards"):
+            values = {**config.model_dump(exclude_unset=True), "rewards": [{"model": reward.weights}]}
+            config = type(config).model_validate(values)
+        told = TrainProgress(self.progress.style)
+        manifest = train(load_stage(stage), config, folder, update=self.update, progress=told).manifest
+        figures = {"steps": manifest["steps"], "loss_first": manifest["loss"]["first"], "loss_last": manifest["loss"]["last"]}
+        return self._record(folder, "train", manifest["rows"]["used"], figures)
+
+    def divergence(self, folder: Path, model: Fighter, start: Fighter) -> dict[str, Any]:
+        """The KL divergence of a model from the start, on prompts that no training sees; what the manifest notes of it."""
+        from pica.eval.divergence import Divergence, DivergenceConfig
+
+        config, collapse = self.config, self.config.collapse
+        where = config.tasks or self.tasks(HELD_OUT)
+        values = {**config.shared(self._left(folder), self.ledger), "model": _scored(model), "start": _scored(start),
+                  "tasks": where, "n": collapse.kl, "tokens": collapse.kl_tokens}
+        manifest = self._make(Divergence(DivergenceConfig.model_validate(values)), folder)
+        return dict(manifest["notes"])
+
+    def rows(self, folder: Path) -> list[dict[str, Any]]:
+        """The battles of an evaluation, those of its audit left out."""
+        return list(open_source(str(folder)))
+
+    def spent(self, folder: Path) -> Spent:
+        """What a step has used."""
+        if (found := _json(folder / "manifest.json")) and "stage" in found:
+            own = stats(folder / "ledger.sqlite").models if (folder / "ledger.sqlite").is_file() else ()
+            return Spent(sum(one.calls for one in own), sum(one.prompt_tokens + one.completion_tokens for one in own),
+                         sum(one.cost for one in own), found["steps"], found["seconds"])
+        seconds = found["seconds"] if found else 0.0
+        used = spent_by_owner(self.ledger).get(str((_json(folder / "config.json") or {}).get("id", "")))
+        if used is None:
+            return Spent(seconds=seconds)
+        return Spent(used.calls, used.prompt_tokens + used.completion_tokens, used.cost, 0, seconds)
+
+    def total(self) -> Spent:
+        """What the campaign has used so far. Seconds are those of its work, whatever it was."""
+        found = sum((self.spent(folder) for folder in self._folders()), Spent())
+        return Spent(found.calls, found.tokens, found.cost, found.train_steps, round(self.seconds, 3))
+
+    def _fight(self, folder: Path, target: Fighter, models: Sequence[Fighter], where: dict[str, Any], *, measuring: bool,
+               ) -> dict[str, Any]:
+        rivals = [rival.model_dump() for rival in self.config.rivals]
+        values = {**self.config.shared(self._left(folder), self.ledger), **where, "target": target.label,
+                  "models": [*(one.contestant for one in models), *rivals]}
+        return self._make(Arena(self.config.arena_config(values, measuring=measuring)), folder)
+
+    def _where(self, split: str) -> dict[str, Any]:
+        tasks = self.tasks(split)
+        return {"tasks": tasks, "split": "" if tasks.endswith(".parquet") else split}
+
+    def _make(self, recipe: Recipe[Any], folder: Path) -> dict[str, Any]:
+        return asyncio.run(make(recipe, folder, update=self.update, progress=self.progress)).manifest
+
+    def _left(self, folder: Path) -> Budget:
+        """What a step may use: the campaign's caps less what all other steps have used. Raises `BudgetSpent`."""
+        caps = self.config.budget
+        if caps == Budget():
+            return caps
+        others = sum((self.spent(one) for one in self._folders() if one != folder), Spent())
+        left: dict[str, Any] = {}
+        for name, used in (("calls", others.calls), ("tokens", others.tokens), ("cost", others.cost), ("seconds", self.seconds)):
+            cap = getattr(caps, name)
+            if cap is not None:
+                left[name] = cap - used
+                if left[name] <= 0:
+                    raise BudgetSpent(f"budget.{name}={cap:g} is spent ({used:,.6g} used) before {self._named(folder)}; raise it "
+                                      "and give the same command to go on")
+        return Budget(**left)
+
+    def _record(self, folder: Path, kind: Any, rows: int, figures: dict[str, Any]) -> StepRecord:
+        return StepRecord(name=folder.name, kind=kind, folder=self._relative(folder), state="done", rows=rows, figures=figures)
+
+    def _relative(self, folder: Path) -> str:
+        return folder.relative_to(self.root).as_posix()
+
+    def _named(self, folder: Path) -> str:
+        return self._relative(folder).replace("iterations/", "iteration ").replace("/", ", ")
+
+    def _folders(self) -> Iterator[Path]:
+        """The folders of all steps so far."""
+        for pattern in ("pool", "start/*", "iterations/*/*"):
+            yield from (path for path in sorted(self.root.glob(pattern)) if path.is_dir())
+
+
+def _scored(fighter: Fighter) -> ModelConfig:
+    """A model as it gives log-probabilities: the embedded one by its checkpoint."""
+    if fighter.model.name != "local":
+        return fighter.model
+    from pica.synth.models.embedded import checkpoint_path
+
+    return ModelConfig(name=f"hf/{checkpoint_path()}")
+
+
+def trained(label: str, folder: Path, engine: str) -> Fighter:
+    """The model that a training left in `folder`."""
+    return Fighter(label, ModelConfig(name=f"{engine}/{folder}"), f"hf/{folder}")
+
+
+def _own(manifest: dict[str, Any], label: str) -> dict[str, Any]:
+    """Wins, ties and losses of a model in an evaluation, and what was not scored."""
+    entry = next(one for one in manifest["notes"]["leaderboard"] if one["model"] == label)
+    return {name: entry[name] for name in ("wins", "ties", "losses", "unscored", "missing")}
+
+
+def _json(file: Path) -> Any:
+    try:
+        return orjson.loads(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError):
+        return None
+

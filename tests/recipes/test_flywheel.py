@@ -1,0 +1,272 @@
+"""Campaigns: what they leave behind, how they go on, what refuses a promotion, what stops them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from campaigns import STAGE, TRAIN, lasting, prompts, read, run, settings
+from small import Scripted
+from tiny_llama import build_tiny
+
+from pica.cli import main
+from pica.recipes.flywheel.campaign import NothingLearnt
+from pica.recipes.flywheel.config import FlywheelConfig
+from pica.synth.config import parse_config
+from pica.synth.errors import BudgetSpent, FolderError, PicaError, Stopped, UsageError
+from pica.synth.models.base import Request
+from pica.synth.source import open_source
+from pica.train.watch import Diverged
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def test_a_campaign_leaves_every_step_and_every_reason(tmp_path: Path, model: Path) -> None:
+    out = tmp_path / "F"
+    outcome = run(settings(tmp_path, model), out)
+    found = read(out)
+    assert outcome.fresh and found["state"] == "complete" and found["reason"] == ""
+    assert [one["candidate"] for one in found["iterations"]] == ["start", "iteration 1", "iteration 2"]
+    assert [one["started_from"] for one in found["iterations"]] == ["start", "start", "start"]
+    first = found["iterations"][1]
+    assert [(step["name"], step["kind"], step["state"]) for step in first["steps"]] == [
+        ("battles-sft", "battle", "done"), ("data-sft", "select", "done"), ("sft", "train", "done"),
+        ("evaluation", "evaluate", "done")]
+    assert first["data"] == {"sft": len(open_source(str(out / "iterations/01/data-sft")))}
+    assert [gate["name"] for gate in first["gates"]] == ["better", "categories", "clean", "judge", "budget"]
+    assert not first["decision"]["promoted"] and first["decision"]["best"] == "start"
+    assert "start stays. better: " in first["decision"]["reason"]
+    assert {rating["model"] for rating in found["ratings"]} == {"start", "iteration 1", "iteration 2", "writer", "no"}
+    assert found["best"] == "start" and found["best_model"] == f"hf/{model}"
+    assert found["spent"]["train_steps"] == 2 and found["spent"]["calls"] > 0
+    assert "iterations/01/evaluation/report.html" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_complete_campaign_is_found_so(tmp_path: Path, model: Path) -> None:
+    values, out = settings(tmp_path, model, iterations=1), tmp_path / "F"
+    run(values, out)
+    kept = [path for path in out.rglob("*") if path.is_file() and path.parent != out and not path.name.startswith(".lock")]
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    assert not run(values, out).fresh
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    with pytest.raises(FolderError, match=r"F holds another config: config.seed: 0 -> 1"):
+        run({**values, "seed": 1}, out)
+    assert run({**values, "iterations": 2}, out).fresh
+    assert len(read(out)["iterations"]) == 3
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_the_seed_decides_everything(tmp_path: Path, model: Path) -> None:
+    values = settings(tmp_path, model, iterations=1)
+    for name in ("one", "other"):
+        run(values, tmp_path / name)
+    assert lasting(tmp_path / "one") == lasting(tmp_path / "other")
+    run({**values, "seed": 1}, tmp_path / "third")
+    assert lasting(tmp_path / "third")["pool/data/held_out-00000-of-00001.parquet"] != lasting(tmp_path / "one")[
+        "pool/data/held_out-00000-of-00001.parquet"]
+
+
+def test_every_stage_in_its_order(tmp_path: Path, model: Path) -> None:
+    out = tmp_path / "F"
+    online = {**TRAIN, "answer_tokens": 4, "learning_rate": 1e-4}
+    online = {name: value for name, value in online.items() if name not in {"too_long"}}
+    run(settings(tmp_path, model, iterations=1, stages=["online", "dpo", "reward", "sft"], reward=STAGE,
+                 online={"k": 0, "train": online}), out)
+    steps = read(out)["iterations"][1]["steps"]
+    assert [step["name"] for step in steps] == [
+        "battles-sft", "data-sft", "sft", "battles-dpo", "data-dpo", "dpo", "battles-reward", "data-reward", "reward",
+        "data-online", "online", "evaluation"]
+    made = json.loads((out / "iterations/01/online/manifest.json").read_text())
+    assert made["config"]["model"].endswith("/dpo") and made["config"]["rewards"][0]["model"]["name"].endswith("/reward")
+    fought = next(iter(open_source(str(out / "iterations/01/battles-dpo"))))
+    assert fought["model_a"] == "iteration 1 sft"
+    assert read(out)["iterations"][1]["model"] == "iterations/01/online"
+
+
+def test_earlier_data_and_the_start_again(tmp_path: Path, model: Path) -> None:
+    out = tmp_path / "F"
+    run(settings(tmp_path, model, accumulate=True, sft_from="start"), out)
+    second = json.loads((out / "iterations/02/sft/manifest.json").read_text())
+    assert [Path(one["source"]).relative_to(out.absolute()).as_posix() for one in second["config"]["data"]] == [
+        "iterations/01/data-sft", "iterations/02/data-sft"]
+    assert second["model"]["name"] == f"hf/{model}"
+
+
+# ---- killed, and gone on with ----
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_killed_campaign_ends_in_the_same_bytes(tmp_path: Path, model: Path) -> None:
+    harness = Path(__file__).with_name("campaign_kills.py")
+    done = subprocess.run([sys.executable, str(harness), str(tmp_path), str(model)], capture_output=True, text=True, check=False,
+                          timeout=600, env={**os.environ, "PYTHONPATH": str(harness.parents[2]), "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    killed = json.loads(done.stdout)
+    assert sum(killed.values()) >= len(killed) - 1, f"hardly any run was still going when it was to be killed: {killed}"
+    assert lasting(tmp_path / "killed") == lasting(tmp_path / "whole")
+    assert len(lasting(tmp_path / "whole")) >= 16
+    assert [one["gates"][:4] for one in read(tmp_path / "killed")["iterations"]] == [
+        one["gates"][:4] for one in read(tmp_path / "whole")["iterations"]]
+
+
+# ---- what refuses a promotion ----
+
+
+def test_a_spent_budget_refuses_and_a_larger_one_goes_on(tmp_path: Path, model: Path) -> None:
+    out, values = tmp_path / "F", settings(tmp_path, model, iterations=1)
+    with pytest.raises(BudgetSpent):
+        run({**values, "budget": {"calls": 120}}, out)
+    stopped = read(out)
+    assert stopped["state"] == "stopped" and "raise it" in stopped["reason"]
+    assert stopped["spent"]["calls"] <= 120
+    last = stopped["iterations"][-1]
+    assert [(gate["name"], gate["passed"]) for gate in last["gates"]] == [("budget", False)]
+    assert not last["decision"]["promoted"] and last["decision"]["best"] == "start"
+    assert not (out / "iterations/01/decision.json").exists()
+    run({**values, "budget": {"calls": 10_000}}, out)
+    assert read(out)["state"] == "complete"
+
+
+def test_a_judge_that_fails_its_audit_refuses(tmp_path: Path, model: Path) -> None:
+    out = tmp_path / "F"
+    run(settings(tmp_path, model, iterations=1, judge="fake/judge?prefers=long", evaluation={"audit": {"tasks": 8}},
+                 gates={"rounds": 100}), out)
+    found = read(out)
+    gates = {gate["name"]: gate for gate in found["iterations"][1]["gates"]}
+    assert not gates["judge"]["passed"] and "fails" in gates["judge"]["reason"]
+    assert "judge: " in found["iterations"][1]["decision"]["reason"]
+    assert any("did not pass its audit at the start" in text for text in found["warnings"])
+
+
+def test_data_that_holds_evaluation_prompts_refuses(tmp_path: Path, model: Path) -> None:
+    """Battles of an earlier evaluation on the very prompts that the campaign measures on."""
+    tasks, first, out = prompts(tmp_path, 8), tmp_path / "E", tmp_path / "F"
+    words = [f"models=[{{name: hf/{model}, label: mine}}, fake/magpie]", "verdict=scores", "audit=0", f"tasks={tasks}",
+             "judge=fake/judge?prefers=checklist", "answer.max_tokens=16"]
+    assert main(["eval", "arena", *words, "--out", str(first), "--quiet"]) == 0
+    (tmp_path / "own").mkdir()
+    run(settings(tmp_path / "own", model, iterations=1, held_out=0, tasks=str(tasks), battles=[str(first)],
+                 pool={"min_length": 0, "prefix": 0, "languages": [], "embedder": "none", "decontaminate": [str(tasks)]}), out)
+    found = read(out)["iterations"][1]
+    gates = {gate["name"]: gate for gate in found["gates"]}
+    assert not gates["clean"]["passed"] and gates["clean"]["value"] == 8
+    assert "data-sft-given1" in gates["clean"]["reason"]
+    assert "clean: " in found["decision"]["reason"]
+
+
+# ---- what stops a campaign ----
+
+
+def test_a_threshold_that_selects_nothing_can_be_lowered(tmp_path: Path, model: Path) -> None:
+    out, values = tmp_path / "F", settings(tmp_path, model, iterations=1)
+    with pytest.raises(NothingLearnt, match=r"iteration 1 found nothing to learn from .*lower k: k=1 selects"):
+        run({**values, "sft": {**STAGE, "k": 9}}, out)
+    stopped = read(out)
+    assert stopped["state"] == "stopped"
+    assert [(step["name"], step["state"]) for step in stopped["iterations"][1]["steps"]] == [
+        ("battles-sft", "done"), ("data-sft", "skipped")]
+    calls = stopped["spent"]["calls"]
+    run(values, out, update=True)
+    done = read(out)
+    assert done["state"] == "complete" and done["iterations"][1]["data"]["sft"] > 0
+    battles = next(step for step in done["iterations"][1]["steps"] if step["name"] == "battles-sft")
+    assert battles["spent"]["calls"] <= calls, "the battles were kept"
+
+
+def test_prompts_that_are_all_copies_are_refused(tmp_path: Path, model: Path) -> None:
+    file = tmp_path / "same.jsonl"
+    file.write_text('{"prompt": "Say something about rivers and lakes."}\n' * 40, encoding="utf-8")
+    with pytest.raises(UsageError, match=r"1 of 40 prompts are left.*copy \(39\)"):
+        run(settings(tmp_path, model, data=[str(file)]), tmp_path / "F")
+    assert read(tmp_path / "F")["state"] == "stopped"
+
+
+def test_a_training_that_diverges_can_be_given_another_rate(tmp_path: Path, model: Path) -> None:
+    out, values = tmp_path / "F", settings(tmp_path, model, iterations=1)
+    wild = {**STAGE, "train": {**TRAIN, "max_steps": 3, "learning_rate": 1.0, "weight_decay": 1e38}}
+    with pytest.raises(Diverged):
+        run({**values, "sft": wild}, out)
+    assert read(out)["state"] == "stopped" and "learning_rate" in read(out)["reason"]
+    kept = lasting(out)
+    run(values, out, update=True)
+    assert read(out)["state"] == "complete"
+    assert {name: data for name, data in lasting(out).items() if name in kept} == kept
+
+
+def test_a_judge_that_is_down_and_comes_back(tmp_path: Path, model: Path, scripted: Scripted) -> None:
+    from pica.synth.errors import Denied
+    from pica.synth.models.fake_brain import Brain, answers
+
+    state = {"down": True}
+
+    def judge(request: Request) -> Any:
+        if state["down"]:
+            raise Denied("the judge is away; give the same command when it is back")
+        return answers(request, Brain("judge", prefers="checklist"))[0]
+
+    config, _ = scripted("judge", judge)
+    out, values = tmp_path / "F", settings(tmp_path, model, iterations=1, judge=[config.model_dump()])
+    with pytest.raises((Stopped, PicaError), match="the judge is away"):
+        run(values, out)
+    assert read(out)["state"] == "stopped" and "the judge is away" in read(out)["reason"]
+    state["down"] = False
+    run(values, out)
+    assert read(out)["state"] == "complete"
+
+
+# ---- settings ----
+
+
+@pytest.mark.parametrize(("more", "said"), [
+    ({"data": []}, "data is missing"), ({"rivals": []}, "rivals are missing"), ({"judge": []}, "judge is missing"),
+    ({"held_out": 0}, "give held_out=N, or tasks=NAME"), ({"tasks": "pica"}, "held-out prompts or on tasks"),
+    ({"stages": ["reward"]}, "reward without online"), ({"stages": ["online"]}, "nothing that scores"),
+    ({"stages": ["sft", "sft"]}, "names one twice"), ({"rivals": [{"name": "local", "label": "start"}]}, "'start' is taken"),
+    ({"rivals": [{"name": "local", "label": "iteration 1"}]}, "'iteration 1' is taken"),
+    ({"sft": {"train": {"learning_rat": 1}}}, "sft.train: unknown key 'learning_rat'; did you mean 'learning_rate'"),
+    ({"sft": {"train": {"data": "D"}}}, "sft.train.data is set by the campaign"),
+    ({"sft": {"config": "nothing"}}, "no settings of a training 'nothing'; give a YAML file, or one of: .*arena-learning-sft"),
+    ({"pool": {"held_out": 3}}, "pool.held_out is set by the campaign"), ({"pool": {"lenght": 3}}, "pool: unknown key 'lenght'"),
+    ({"evaluation": {"models": []}}, "evaluation.models is set by the campaign")])
+def test_wrong_settings_show_before_anything_runs(tmp_path: Path, more: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        parse_config(FlywheelConfig, settings(tmp_path, tmp_path, **more))
+
+
+def test_the_plan_says_what_would_run(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "campaign.yaml"
+    file.write_text(json.dumps(settings(tmp_path, model, stages=["sft", "dpo"])), encoding="utf-8")
+    assert main(["flywheel", "--config", str(file), "--plan"]) == 0
+    text = capsys.readouterr().out
+    assert "nothing was asked and nothing was trained" in text and "battles-dpo" in text
+    assert main(["flywheel", "--config", str(file), "--plan", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["total"]["train_steps"] == 4 and found["total"]["calls"] > 0 and len(found["iterations"]) == 2
+    assert not (tmp_path / "F").exists()
+
+
+def test_the_command_says_what_became_of_it(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "campaign.yaml"
+    file.write_text(json.dumps(settings(tmp_path, model, iterations=1)), encoding="utf-8")
+    words = ["flywheel", "--config", str(file), "--out", str(tmp_path / "F")]
+    assert main([*words, "--quiet"]) == 0
+    text = capsys.readouterr().out
+    assert "iteration 1: refused: start stays. better: " in text and f"best     hf/{model}" in text
+    assert main([*words, "--quiet"]) == 0
+    assert capsys.readouterr().out.startswith("complete already: nothing was run\n")
+    assert main([*words, "--json"]) == 0
+    done = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (done["event"], done["fresh"], done["state"]) == ("done", False, "complete")
+    assert main(["view", str(tmp_path / "F"), "--no-open"]) == 0
+    assert "1 iteration" in capsys.readouterr().out
+    assert main(["flywheel", "--help"]) == 0
+    assert "shipped configs (--config NAME): arena-learning, tiny" in capsys.readouterr().out
+
