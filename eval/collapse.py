@@ -19,10 +19,11 @@ from functools import cached_property
 from typing import Any
 
 from pica.eval.battles import Floats
-from pica.eval.diversity import distinct, ngrams, repeated, self_similarity, topic_entropy, topics_of, words_of
+from pica.eval.diversity import distinct, ngrams, repeated, self_similarity, topic_entropy, topics_of
 from pica.eval.ratio import Ratio, ratio
 from pica.synth.embed import Embedder
 from pica.synth.errors import UsageError
+from pica.synth.filters.decontaminate import words_of
 from pica.synth.models.base import conversation_text
 
 NGRAMS = (1, 2, 3, 4)

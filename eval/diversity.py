@@ -11,7 +11,6 @@ All are plain functions of what they are given; none depends on the order of the
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -19,20 +18,12 @@ import numpy as np
 
 from pica.eval.battles import Floats, Ints
 from pica.synth.embed import Vectors
-from pica.synth.filters.exact import normalise
+from pica.synth.filters.clusters import cluster
+from pica.synth.filters.decontaminate import words_of
 from pica.synth.filters.minhash import near_duplicates
 
 #: Jaccard similarity of 5-grams of characters from which on two texts are near duplicates.
 NEAR = 0.8
-_ROUNDS = 100
-# Thai to Burmese, Khmer, kana, Han: one character a word
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_WORD = re.compile(f"[{_UNSPACED}]|[^\\W_{_UNSPACED}]+")
-
-
-def words_of(text: str) -> list[str]:
-    """Runs of letters and digits, without case and width; each character of a script without spaces is a word."""
-    return _WORD.findall(normalise(text))
 
 
 def ngrams(texts: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
@@ -108,28 +99,10 @@ def nearest(vectors: Vectors | Floats, topics: Floats) -> Ints:
 
 
 def topics_of(vectors: Vectors, k: int, *, seed: int = 0) -> Floats:
-    """The centres of `k` topics, float64 [k, d]: k-means (Lloyd) from a k-means++ start (Arthur and Vassilvitskii, 2007).
+    """The centres of `k` topics, float64 [k, d], by k-means (`pica.synth.filters.clusters`).
 
-    Fewer where there are fewer different vectors. The order of the vectors changes nothing.
+    Fewer where there are fewer different vectors. The order of the vectors changes nothing. Raises `UsageError` where
+    scikit-learn is not installed.
     """
-    points, weight = np.unique(vectors.astype(np.float64), axis=0, return_counts=True)
-    centres, place = _begin(points, weight, min(k, len(points)), np.random.default_rng(seed)), np.empty(0, dtype=np.int64)
-    for _ in range(_ROUNDS):
-        before, place = place, nearest(points, centres)
-        if np.array_equal(place, before):
-            break
-        for topic in np.unique(place):
-            inside = place == topic
-            centres[topic] = np.average(points[inside], axis=0, weights=weight[inside])
-    return centres
-
-
-def _begin(points: Floats, weight: Ints, k: int, generator: np.random.Generator) -> Floats:
-    """k-means++: each further centre is drawn by its squared distance to the nearest one so far."""
-    apart, centres = np.ones(len(points)), np.empty((k, points.shape[1]))
-    for i in range(k):
-        chance = apart * weight
-        centres[i] = points[generator.choice(len(points), p=chance / chance.sum())]
-        far = ((points - centres[i]) ** 2).sum(axis=1)
-        apart = far if i == 0 else np.minimum(apart, far)
-    return centres
+    different, times = np.unique(vectors, axis=0, return_counts=True)
+    return cluster(np.repeat(different, times, axis=0), min(k, len(different)), seed=seed).centres

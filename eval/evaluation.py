@@ -32,6 +32,7 @@ __all__ = ["ORDERS", "EvalConfig", "Evaluation"]
 class EvalConfig(JudgingConfig):
     """Settings of every evaluation."""
 
+    rounds: int = Field(1000, ge=100, le=100_000, description="rounds of the bootstrap")
     audit: BesideConfig = Field(BesideConfig(), description="the audit of the judge that goes with the leaderboard")
 
 

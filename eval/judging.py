@@ -46,7 +46,6 @@ class JudgingConfig(CallConfig):
     answer: Sampling = Field(Sampling(temperature=0.0, max_tokens=2048), description="how models answer (with local: 256 tokens)")
     judging: Sampling = Field(Sampling(temperature=0.0, max_tokens=1024), description="how judges judge (local: 256 tokens)")
     level: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
-    rounds: int = Field(1000, ge=100, le=100_000, description="rounds of the bootstrap")
 
     @field_validator("models", "judge", mode="before")
     @classmethod

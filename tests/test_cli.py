@@ -12,12 +12,14 @@ import pytest
 
 from pica import __version__
 from pica.cli import COMMANDS, main
+from pica.recipes import config_class
 from pica.recipes.magpie.config import MagpieConfig
 from pica.synth.config import fields
 from pica.synth.models import PROVIDERS
 
 ROOT = Path(__file__).parents[1]
 QUICK = ["teacher=fake/magpie", "duplicates.embedder=none", "tags=[]", "durability=normal"]
+RECIPES = "arena-learning, magpie, prompt-pool, reward-augmented, skillmix, wizard-arena"
 
 
 class Said:
@@ -76,12 +78,15 @@ class TestHelp:
         assert said.code == 0
         for name, (_, what) in COMMANDS.items():
             assert name in said.out and what.split(",")[0] in " ".join(said.out.split())
+        for line in ("run make a dataset", "train train a model", "eval judge models and rank them",
+                     "audit find out whether a judge is worth believing", "flywheel battle, learn, measure, again and again"):
+            assert line in " ".join(said.out.split())
 
     def test_nothing_at_all_is_bad_usage(self, pica: Pica) -> None:
         said = pica()
         assert (said.code, said.out[:11]) == (2, "usage: pica")
 
-    @pytest.mark.parametrize("name", [*COMMANDS, "run"])
+    @pytest.mark.parametrize("name", [*COMMANDS, "run", "train", "eval", "audit", "flywheel"])
     def test_every_command_has_help(self, pica: Pica, name: str) -> None:
         said = pica(name, "--help")
         assert (said.code, said.err) == (0, "")
@@ -90,7 +95,7 @@ class TestHelp:
     def test_run_without_a_recipe_lists_the_recipes(self, pica: Pica) -> None:
         said = pica("run")
         assert said.code == 2
-        assert "recipes: magpie" in said.out
+        assert said.out.endswith(f"\nrecipes: {RECIPES}\n")
 
     def test_the_help_of_a_recipe_prints_every_key(self, pica: Pica) -> None:
         said = pica("run", "magpie", "--help")
@@ -110,7 +115,10 @@ class TestHelp:
         assert done.returncode == 0, done.stderr
 
     def test_recipes_and_models(self, pica: Pica) -> None:
-        assert pica("recipes").out.startswith("magpie ")
+        rows = pica("recipes").out.splitlines()
+        assert [line.split()[0] for line in rows] == RECIPES.split(", ")
+        for name, line in zip(RECIPES.split(", "), rows, strict=True):
+            assert line == f"{name:<18} {config_class(name).summary}"
         listed = pica("models").out
         assert [line.split()[0] for line in listed.splitlines()] == list(PROVIDERS)
 
@@ -118,7 +126,7 @@ class TestHelp:
 USAGE: list[tuple[list[str], str]] = [
     (["rnu"], "unknown command 'rnu'; did you mean 'run'? Known: run, train"),
     (["xyzzy"], "unknown command 'xyzzy'. Known: run, train"),
-    (["run", "magpi"], "unknown recipe 'magpi'; did you mean 'magpie'? Known: magpie"),
+    (["run", "magpi"], f"unknown recipe 'magpi'; did you mean 'magpie'? Known: {RECIPES}"),
     (["run", "../magpie"], "unknown recipe '../magpie'"),
     (["run", "n=5"], "unknown recipe 'n=5'"),
     (["run", "magpie"], "where to? add --out DIR"),

@@ -57,6 +57,7 @@ class AuditConfig(JudgingConfig):
     n: int = Field(20, ge=0, le=1_000_000_000, description="tasks, from the first on; 0: all (with judge=local: 6)")
     models: list[Contestant] = Field([], description="who gives the honest answers; several also meet each other. Default: "
                                                      "local, unless answers are given")
+    rounds: int = Field(1000, ge=100, le=100_000, description="rounds of the bootstrap")
     verdict: Literal["pairwise", "scores", "score"] = Field("pairwise", description="what the judge gives: one of five outcomes, "
                                                             "1 to 10 for each of two answers, or for a single one")
     attacks: list[str] = Field(list(BY_NAME), description="what the judge is tried with")

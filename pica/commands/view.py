@@ -20,6 +20,7 @@ def main(options: argparse.Namespace) -> int:
     from pica.synth.errors import FolderError, UsageError
 
     report, manifest = options.folder / "report.html", options.folder / "manifest.json"
+    campaign = options.folder / "campaign.json"
     if not report.is_file():
         raise UsageError(f"{options.folder} has no report.html; `pica run` writes one when its rows are made")
     if manifest.is_file():
@@ -35,9 +36,26 @@ def main(options: argparse.Namespace) -> int:
                               "answers are in the ledger") from None
         for reason, number in rows["rejected"].items():
             print(f"  rejected {number:,}: {reason}")
+    elif campaign.is_file():
+        print(_campaign(campaign))
     else:
         print("not complete: no manifest.json yet")
     print(report.resolve())
     if not options.no_open:
         webbrowser.open(report.resolve().as_uri())
     return 0
+
+
+def _campaign(file: Path) -> str:
+    """A campaign in a line."""
+    import json
+
+    from pica.synth.errors import FolderError
+
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        decided = [one["decision"] for one in facts["iterations"][1:] if one["decision"]]
+        promoted = sum(decision["promoted"] for decision in decided)
+        return f"campaign, {facts['state']}: {promoted} of {len(decided)} iterations promoted; best: {facts['best_model']}"
+    except (ValueError, KeyError, TypeError):
+        raise FolderError(f"{file} is damaged; give the command that made the folder again: it is written anew") from None

@@ -93,21 +93,30 @@ class Wheel:
         self.start = start_of(config)
         self.turning: Turn | None = None
         self._ratings: dict[int, Rated] = {}
-        before = folder.read("campaign.json")
-        since = before["spent"]["seconds"] if isinstance(before, dict) else 0.0
-        self.steps = Steps(config, self.root, update, progress, since)
+        self.before = self._last()
+        self.steps = Steps(config, self.root, update, progress, self.before.spent.seconds if self.before else 0.0)
 
     def run(self) -> Outcome:
         """Every iteration, in order."""
         self.iterations = list(self._decided())
         fresh = len(self.iterations) <= self.config.iterations
+        if not fresh and self.before and self.before.state == "complete":
+            return Outcome(self.folder.path, self.before, fresh)
         with self._told():
             if fresh:
                 self._turn_all()
             return Outcome(self.folder.path, self._write("complete"), fresh)
 
+    def _last(self) -> Campaign | None:
+        """What campaign.json said last; None where it is not there, or another version wrote it."""
+        try:
+            return msgspec.json.decode((self.root / "campaign.json").read_bytes(), type=Campaign)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+
     def _turn_all(self) -> None:
         config = self.config
+        config.check()
         self.steps.pool(config.iterations * len(config.fed))
         config.gates.check({task.category for task in self.steps.measured()})
         if not self.iterations:
@@ -161,7 +170,7 @@ class Wheel:
             fought = folder / f"battles-{stage}"
             self._step(turn, self.steps.battle(fought, turn.model, config.part(turn.number, stage)))
             turn.battles = str(fought)
-        selected = self.steps.select(folder / f"data-{stage}", stage, turn.battles, turn.model.label)
+        selected = self.steps.select(folder / f"data-{stage}", stage, turn.battles, turn.model.label, turn.number)
         data = [folder / f"data-{stage}"] if selected.state == "done" else []
         given = self._given(turn, stage)
         turn.data[stage] = selected.rows + sum(step.rows for step in given)
@@ -192,7 +201,7 @@ class Wheel:
         """What the first iteration learns from evaluations that were there before."""
         if turn.number > 1:
             return []
-        found = [self.steps.select(turn.folder / f"data-{stage}-given{number}", stage, str(Path(battles).absolute()), "")
+        found = [self.steps.select(turn.folder / f"data-{stage}-given{number}", stage, str(Path(battles).absolute()), "", 1)
                  for number, battles in enumerate(self.config.battles, 1)]
         return [step for step in found if step.state == "done"]
 

@@ -41,7 +41,7 @@ GIVEN = {"pool": ("data", "seed", "held_out", "parts", "part_size", "n"),
 
 
 class StageConfig(Rules):
-    """A stage of training: which battles become its data, and how it learns from them."""
+    """A stage of training: which battles become its data, and how it learns from them. The preset follows the iteration."""
 
     config: str = Field("", description="settings of its training: the name of a shipped file, or a YAML file")
     train: dict[str, Any] = Field({}, description="further settings of its training, as for `pica train STAGE`")
@@ -195,9 +195,11 @@ class FlywheelConfig(CallConfig):
             own["audit"] = 0
         return _parsed(ArenaConfig, {**own, **values}, "evaluation")
 
-    def select_config(self, stage: StageName, battles: str, target: str, ledger: Path | str = "") -> ArenaLearningConfig:
-        """How battles become the data of a stage."""
+    def select_config(self, stage: StageName, battles: str, target: str, *, iteration: int = 1,
+                      ledger: Path | str = "") -> ArenaLearningConfig:
+        """How battles become the data of a stage. Without a `k`, the paper's for this iteration counts."""
         rules = self.stage(stage).model_dump(include=set(Rules.model_fields))
+        rules["preset"] = "first" if iteration == 1 else "later"
         values = {**rules, "use": stage, "battles": battles, "target": target, "seed": self.seed, "n": 0, "ledger": str(ledger)}
         return _parsed(ArenaLearningConfig, values, stage)
 
@@ -209,6 +211,13 @@ class FlywheelConfig(CallConfig):
         given = base.model_dump(exclude_unset=True) if settings.config else {}
         more = {"data": data, "model": model, "seed": self.seed % 2**32}
         return _parsed(kind.config_class, {**given, **settings.train, **more}, f"{stage}.train")
+
+    def check(self) -> None:
+        """Raise `UsageError` for what a stage refuses, before anything runs."""
+        for stage in self.ordered:
+            made = self.train_config(stage, [{"source": "data"}], "local")
+            if stage != "online" or self.online.train.get("rewards"):  # else it gets the reward model, once there is one
+                load_stage(stage).check(made)
 
     def stage(self, name: StageName) -> StageConfig:
         """The settings of a stage."""

@@ -106,10 +106,11 @@ class Steps:
         return self._record(folder, "evaluate", manifest["rows"]["splits"].get("train", 0), {
             "rejected": sum(manifest["rows"]["rejected"].values()), **_own(manifest, candidate.label)})
 
-    def select(self, folder: Path, stage: StageName, battles: str, target: str) -> StepRecord:
+    def select(self, folder: Path, stage: StageName, battles: str, target: str, iteration: int) -> StepRecord:
         """What a stage learns from: battles that the target lost. No rows where it lost none by enough."""
         self.progress.say(f"{self._named(folder)}: lost battles are selected")
-        recipe = ArenaLearning(self.config.select_config(stage, battles, target, self.ledger))
+        recipe = ArenaLearning(self.config.select_config(stage, battles, target, iteration=iteration,
+                                                          ledger=self.ledger))
         try:
             manifest = self._make(recipe, folder)
         except NothingSelected as error:
@@ -118,12 +119,12 @@ class Steps:
 
     def train(self, folder: Path, stage: StageName, data: Sequence[Path], start: Fighter, reward: Fighter | None) -> StepRecord:
         """A stage of training on these datasets."""
-        self._left(folder)
+        left = self._left(folder)
         self.progress.say(f"{self._named(folder)}: {start.label} learns by {stage}")
         config = self.config.train_config(stage, [{"source": str(one)} for one in data], start.weights)
-        if stage == "online" and reward is not None and not self.config.online.train.get("rewards"):
-            values = {**config.model_dump(exclude_unset=True), "rewards": [{"model": reward.weights}]}
-            config = type(config).model_validate(values)
+        if stage == "online":
+            scored = {} if reward is None or self.config.online.train.get("rewards") else {"rewards": [{"model": reward.weights}]}
+            config = type(config).model_validate({**config.model_dump(exclude_unset=True), **scored, "budget": left})
         told = TrainProgress(self.progress.style)
         manifest = train(load_stage(stage), config, folder, update=self.update, progress=told).manifest
         figures = {"steps": manifest["steps"], "loss_first": manifest["loss"]["first"], "loss_last": manifest["loss"]["last"]}
@@ -173,7 +174,12 @@ class Steps:
         return {"tasks": tasks, "split": "" if tasks.endswith(".parquet") else split}
 
     def _make(self, recipe: Recipe[Any], folder: Path) -> dict[str, Any]:
-        return asyncio.run(make(recipe, folder, update=self.update, progress=self.progress)).manifest
+        try:
+            return asyncio.run(make(recipe, folder, update=self.update, progress=self.progress)).manifest
+        except BudgetSpent:
+            caps = ", ".join(f"{name}={cap:g}" for name, cap in self.config.budget if cap is not None)
+            raise BudgetSpent(f"the campaign's budget ({caps}) was spent in {self._named(folder)}; raise it and give the same "
+                              "command to go on") from None
 
     def _left(self, folder: Path) -> Budget:
         """What a step may use: the campaign's caps less what all other steps have used. Raises `BudgetSpent`."""

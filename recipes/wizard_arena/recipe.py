@@ -8,6 +8,7 @@ what is chosen here is in this folder's README.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ import msgspec
 
 from pica.recipes.prompt_pool.reading import Named, described, open_data, read, rows_in, said
 from pica.recipes.prompt_pool.rows import PoolRow
-from pica.recipes.wizard_arena.clusters import Clusters, cluster, draw
+from pica.recipes.wizard_arena.clusters import draw
 from pica.recipes.wizard_arena.config import WizardArenaConfig
 from pica.recipes.wizard_arena.difficulty import SCALE, Rater
 from pica.recipes.wizard_arena.report import ClusterInfo, card, cluster_notes, sections, warnings
 from pica.recipes.wizard_arena.rows import WizardRow
 from pica.synth.embed import Embedder, open_embedder
 from pica.synth.errors import Reject, UsageError
+from pica.synth.filters.clusters import Clusters, cluster
 from pica.synth.formats import messages
 from pica.synth.models.base import ModelConfig
 from pica.synth.overview import overview
@@ -102,7 +104,7 @@ class WizardArena(Recipe[WizardArenaConfig]):
         order = [*drawn.candidates, *drawn.diverse, *(place for place in range(len(own)) if place not in taken)]
         self.judged, self.drawn = len(drawn.candidates), len(taken)
         self.prompts = [own[place] for place in order]
-        self.clusters = Clusters(found.label[order], found.distance[order], found.sizes, found.settings)
+        self.clusters = replace(found, label=found.label[order], distance=found.distance[order])
         self.info = ClusterInfo.of(self.clusters, self.prompts, short=drawn.short, embedder=embedder)
 
     async def make_row(self, draft: Draft) -> WizardRow:

@@ -9,9 +9,9 @@ from typing import Any
 
 from pica.recipes.prompt_pool.reading import said
 from pica.recipes.prompt_pool.rows import PoolRow
-from pica.recipes.wizard_arena.clusters import Clusters
 from pica.recipes.wizard_arena.config import WizardArenaConfig
 from pica.synth.embed import Embedder
+from pica.synth.filters.clusters import Clusters
 from pica.synth.report import Bars, Histogram, Section
 from pica.synth.report import Table as Grid
 from pica.synth.table import Table

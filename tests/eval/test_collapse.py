@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pica.eval.collapse import Baseline, answers_of, compare, prompts_of
-from pica.eval.diversity import distinct, nearest, repeated, self_similarity, topic_entropy, topics_of, words_of
+from pica.eval.diversity import distinct, nearest, repeated, self_similarity, topic_entropy, topics_of
 from pica.eval.ratio import Ratio, ratio
 from pica.synth.embed import HashEmbedder
 from pica.synth.errors import UsageError
 
-pytest.importorskip("rensa", reason='rensa is not installed; pip install "pica[filters]"')
+for package in ("rensa", "sklearn"):
+    pytest.importorskip(package, reason=f'{package} is not installed; pip install "pica[filters]"')
 
 TEXTS = st.lists(st.text(alphabet="ab c", max_size=8), min_size=1, max_size=3)
 
@@ -29,12 +30,6 @@ def unit(rows: list[list[float]]) -> np.ndarray:
 
 
 # definitions --------------------------------------------------------------------------------------------------------------------
-
-
-def test_words_have_no_case_width_or_punctuation() -> None:
-    assert words_of("The CAT,\uff54\uff48\uff45 cat's 3.5!") == ["the", "cat", "the", "cat", "s", "3", "5"]
-    assert words_of("喜鹊是鸟 ok") == ["喜", "鹊", "是", "鸟", "ok"]
-    assert words_of(" ... \n") == []
 
 
 def test_distinct_ngrams() -> None:
@@ -119,18 +114,9 @@ def test_topics_are_the_middles_of_what_is_nearest(seed: int, k: int) -> None:
     place = nearest(vectors, topics)
     assert place.tolist() == [min(range(k), key=lambda t: ((v - topics[t]) ** 2).sum()) for v in vectors.astype(float)]
     for topic in range(k):
-        assert topics[topic] == pytest.approx(vectors[place == topic].astype(float).mean(axis=0))
+        assert topics[topic] == pytest.approx(vectors[place == topic].astype(float).mean(axis=0), abs=1e-6)
     shuffled = topics_of(vectors[generator.permutation(30)], k, seed=seed)
     assert (shuffled == topics).all()
-
-
-def test_topics_are_as_good_as_scikit_learn_s() -> None:
-    cluster = pytest.importorskip("sklearn.cluster")
-    vectors = unit(np.random.default_rng(1).normal(size=(300, 8)).tolist())
-    ours = min(((vectors - topics[nearest(vectors, topics)]) ** 2).sum()
-               for topics in (topics_of(vectors, 10, seed=seed) for seed in range(5)))
-    theirs = cluster.KMeans(10, n_init=5, random_state=0).fit(vectors.astype(float)).inertia_
-    assert ours == pytest.approx(theirs, rel=0.02)
 
 
 def test_fewer_topics_than_asked_for() -> None:

@@ -77,8 +77,9 @@ def test_the_seed_decides_everything(tmp_path: Path, model: Path) -> None:
 def test_every_stage_in_its_order(tmp_path: Path, model: Path) -> None:
     out = tmp_path / "F"
     online = {**TRAIN, "answer_tokens": 4, "learning_rate": 1e-4}
-    online = {name: value for name, value in online.items() if name not in {"too_long"}}
-    run(settings(tmp_path, model, iterations=1, stages=["online", "dpo", "reward", "sft"], reward=STAGE,
+    online = {**{name: value for name, value in online.items() if name != "too_long"}, "max_length": 512}
+    run(settings(tmp_path, model, iterations=1, stages=["online", "dpo", "reward", "sft"],
+                 reward={"k": 0, "train": {**TRAIN, "too_long": "reject", "max_length": 512}},
                  online={"k": 0, "train": online}), out)
     steps = read(out)["iterations"][1]["steps"]
     assert [step["name"] for step in steps] == [
@@ -125,7 +126,9 @@ def test_a_spent_budget_refuses_and_a_larger_one_goes_on(tmp_path: Path, model: 
     with pytest.raises(BudgetSpent):
         run({**values, "budget": {"calls": 120}}, out)
     stopped = read(out)
-    assert stopped["state"] == "stopped" and "raise it" in stopped["reason"]
+    assert stopped["state"] == "stopped"
+    assert stopped["reason"] == ("the campaign's budget (calls=120) was spent in iteration 01, evaluation; raise it and give the "
+                                 "same command to go on")
     assert stopped["spent"]["calls"] <= 120
     last = stopped["iterations"][-1]
     assert [(gate["name"], gate["passed"]) for gate in last["gates"]] == [("budget", False)]
@@ -184,7 +187,7 @@ def test_a_threshold_that_selects_nothing_can_be_lowered(tmp_path: Path, model: 
 def test_prompts_that_are_all_copies_are_refused(tmp_path: Path, model: Path) -> None:
     file = tmp_path / "same.jsonl"
     file.write_text('{"prompt": "Say something about rivers and lakes."}\n' * 40, encoding="utf-8")
-    with pytest.raises(UsageError, match=r"1 of 40 prompts are left.*copy \(39\)"):
+    with pytest.raises(UsageError, match=r"1 of 40 prompts are left.*the same prompt \(39\)"):
         run(settings(tmp_path, model, data=[str(file)]), tmp_path / "F")
     assert read(tmp_path / "F")["state"] == "stopped"
 
@@ -207,10 +210,10 @@ def test_a_judge_that_is_down_and_comes_back(tmp_path: Path, model: Path, script
 
     state = {"down": True}
 
-    def judge(request: Request) -> Any:
+    def judge(request: Request, sample: int) -> Any:
         if state["down"]:
             raise Denied("the judge is away; give the same command when it is back")
-        return answers(request, Brain("judge", prefers="checklist"))[0]
+        return answers(request, Brain("judge", prefers="checklist"))[sample]
 
     config, _ = scripted("judge", judge)
     out, values = tmp_path / "F", settings(tmp_path, model, iterations=1, judge=[config.model_dump()])
@@ -266,7 +269,7 @@ def test_the_command_says_what_became_of_it(tmp_path: Path, model: Path, capsys:
     done = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (done["event"], done["fresh"], done["state"]) == ("done", False, "complete")
     assert main(["view", str(tmp_path / "F"), "--no-open"]) == 0
-    assert "1 iteration" in capsys.readouterr().out
+    assert "campaign, complete: 0 of 1 iterations promoted; best: " in capsys.readouterr().out
     assert main(["flywheel", "--help"]) == 0
     assert "shipped configs (--config NAME): arena-learning, tiny" in capsys.readouterr().out
 

@@ -18,13 +18,13 @@ from small import Scripted, data, stored
 
 from pica.cli import main
 from pica.eval.tasks import hash_of, read_tasks
-from pica.recipes.wizard_arena.clusters import Clusters, cluster, draw
+from pica.recipes.wizard_arena.clusters import draw
 from pica.recipes.wizard_arena.config import WizardArenaConfig
 from pica.recipes.wizard_arena.recipe import WizardArena
 from pica.recipes.wizard_arena.rows import WizardRow
 from pica.synth.config import load_config
-from pica.synth.embed import HashEmbedder
 from pica.synth.errors import BadRequest, UsageError
+from pica.synth.filters.clusters import Clusters
 from pica.synth.models.base import Request
 from pica.synth.recipe import make
 from pica.synth.rows import columns
@@ -229,10 +229,11 @@ class TestSizes:
         with pytest.raises(UsageError, match="clusters=3 and only 2 different prompts in 4 rows; lower clusters"):
             build(tmp_path / "more", f"data={tmp_path / 'p.jsonl'}", "clusters=3", "hard=0", "candidates=0")
 
-    def test_prompts_that_the_embedder_cannot_tell_apart(self) -> None:
-        vectors = HashEmbedder().embed(["One two", "one TWO", "three"])
-        with pytest.raises(UsageError, match="clusters=3 and only 2 of 3 prompts differ"):
-            cluster(vectors, 3)
+    def test_prompts_that_the_embedder_cannot_tell_apart(self, tmp_path: Path, out: Path) -> None:
+        given_rows = [{"prompt": text} for text in ("One two", "one TWO", "three")]
+        (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given_rows))
+        with pytest.raises(UsageError, match="clusters=3 and only 2 of 3 texts differ in their vectors; lower clusters"):
+            build(out, f"data={tmp_path / 'p.jsonl'}", "clusters=3", "hard=0", "candidates=0")
 
     @pytest.mark.parametrize(("words", "complaint"), [
         (["hard=0"], "hard=0 and candidates=3 go together"),
@@ -249,39 +250,25 @@ class TestSizes:
             build(out, "judge=fake/judge")
 
 
-class TestClusters:
-    def test_numbered_by_size_with_distances_to_the_means(self) -> None:
-        points = np.array([[0, 0], [0, 1], [9, 9], [9, 10], [9, 11], [-9, 9]], dtype=np.float32)
-        found = cluster(points, 3)
-        assert found.label.tolist() == [1, 1, 0, 0, 0, 2]
-        assert found.sizes.tolist() == [3, 2, 1]
-        assert found.distance.tolist() == pytest.approx([0.25, 0.25, 1, 0, 1, 0])
-
-    def test_the_same_again(self) -> None:
-        vectors = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
-        one, same, other = (cluster(vectors, 7, seed=seed) for seed in (3, 3, 4))
-        assert one.label.tolist() == same.label.tolist() and one.distance.tolist() == same.distance.tolist()
-        assert one.label.tolist() != other.label.tolist()
-
-    @hypothesis_settings(deadline=None)
-    @given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.integers(0, 4), st.integers(0, 6), st.booleans())
-    def test_the_draw(self, labels: list[int], diverse: int, candidates: int, nearest: bool) -> None:
-        distance = np.array([(place * 7919) % 13 for place in range(len(labels))], dtype=np.float64)
-        found = Clusters(np.array(labels), distance, np.bincount(labels, minlength=5), {})
-        drawn = draw(found, diverse=diverse, candidates=candidates, nearest=nearest)
-        assert not set(drawn.diverse) & set(drawn.candidates)
-        short = 0
-        for label in range(5):
-            own = [place for place, one in enumerate(labels) if one == label]
-            first = [place for place in drawn.diverse if labels[place] == label]
-            then = [place for place in drawn.candidates if labels[place] == label]
-            assert len(first) == min(diverse, len(own))
-            assert len(then) == min(candidates, len(own) - len(first))
-            expected = sorted(own, key=lambda place: (distance[place], place)) if nearest else own
-            assert first == expected[:diverse]
-            assert then == [place for place in own if place not in first][:candidates]
-            short += len(own) < diverse + candidates
-        assert drawn.short == short
+@hypothesis_settings(deadline=None)
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.integers(0, 4), st.integers(0, 6), st.booleans())
+def test_the_draw(labels: list[int], diverse: int, candidates: int, nearest: bool) -> None:
+    distance = np.array([(place * 7919) % 13 for place in range(len(labels))], dtype=np.float64)
+    found = Clusters(np.array(labels), distance, np.bincount(labels, minlength=5), np.zeros((5, 1)), {})
+    drawn = draw(found, diverse=diverse, candidates=candidates, nearest=nearest)
+    assert not set(drawn.diverse) & set(drawn.candidates)
+    short = 0
+    for label in range(5):
+        own = [place for place, one in enumerate(labels) if one == label]
+        first = [place for place in drawn.diverse if labels[place] == label]
+        then = [place for place in drawn.candidates if labels[place] == label]
+        assert len(first) == min(diverse, len(own))
+        assert len(then) == min(candidates, len(own) - len(first))
+        expected = sorted(own, key=lambda place: (distance[place], place)) if nearest else own
+        assert first == expected[:diverse]
+        assert then == [place for place in own if place not in first][:candidates]
+        short += len(own) < diverse + candidates
+    assert drawn.short == short
 
 
 def test_the_command_and_a_rating_of_models_on_it(prompts: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ KEY = 160  # from one name in the legend to the next
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #5c636d }
 line { stroke: #8886 }
-.c0 { fill: #2f7cae; stroke: #2f7cae } .c1 { fill: #c8622f; stroke: #c8622f } .c2 { fill: #3c8d5e; stroke: #3c8d5e }
+.c0 { fill: #2f7cae; stroke: #2f7cae } .c1 { fill: #c8622f; stroke: #c8622f }
 .band { fill-opacity: .18; stroke: none } .curve { fill: none; stroke-width: 2 } .solid { stroke: none }
 @media (prefers-color-scheme: dark) { text { fill: #9aa2ad } }
 """
@@ -42,7 +42,7 @@ def _curve(number: int, curve: Sequence[Point], axes: tuple[Scale, Scale]) -> li
     line = [_spot(x(p[0]), y(p[1])) for p in curve]
     dots = [f'<circle class="solid c{number}" cx="{spot.split()[0]}" cy="{spot.split()[1]}" r="3.5"/>' for spot in line]
     return [f'<path class="band c{number}" d="M{"L".join(upper + lower[::-1])}Z"/>',
-            f'<path class="curve c{number}" d="M{"L".join(line)}" style="fill:none"/>', *dots]
+            f'<path class="curve c{number}" d="M{"L".join(line)}"/>', *dots]
 
 
 def _key(number: int, name: str) -> list[str]:

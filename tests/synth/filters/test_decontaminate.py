@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pica.synth.embed import HashEmbedder
 from pica.synth.errors import UsageError
-from pica.synth.filters.decontaminate import EvalIndex, Overlap
+from pica.synth.filters.decontaminate import EvalIndex, Overlap, words_of
 
 LONG = "Write a short story about a lighthouse keeper who finds a letter in a bottle one stormy winter night."
 SHORT = "Explain how rainbows are formed."
@@ -18,6 +18,12 @@ INDEX = EvalIndex({"arena": [LONG, SHORT], "wild": [TINY, "", "???", "请写一�
 
 def found(text):
     return INDEX.overlaps([text])[0]
+
+
+def test_words_have_no_case_width_or_punctuation():
+    assert words_of("The CAT,\uff54\uff48\uff45 cat's 3.5!") == ["the", "cat", "the", "cat", "s", "3", "5"]
+    assert words_of("喜鹊是鸟 ok") == ["喜", "鹊", "是", "鸟", "ok"]
+    assert words_of(" ... \n") == []
 
 
 def test_thirteen_words_in_a_row_are_an_overlap():
