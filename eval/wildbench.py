@@ -195,7 +195,7 @@ class WildBench(Listed[WildBenchConfig]):
 
     def _reward_row(self, draft: Draft, match: Match, contest: Contest, games: list[Game], **more: Any) -> RewardRow:
         fields = battle_fields(self, draft, match.task, (match.baseline, match.label), contest, games)
-        return RewardRow(**fields, tags=tags_of(match.task), **more)
+        return RewardRow(**{**fields, "tags": tags_of(match.task)}, **more)
 
     def rank(self, table: Table) -> Leaderboard:
         """WB-Scores or WB-Rewards, by group of tasks too."""

@@ -9,8 +9,10 @@ form of the verdict are those of the JSON schema that comes with the request. Th
 | `long`, `short` | the one with more, or fewer, characters; much better from twice as many on |
 | `first`, `second` | the one that stands there, whatever it says |
 | `none` | neither, ever |
-| `checklist` | the one in which more words of the author's notes occur; much better where a third more of them do |
+| `checklist` | the one in which more words of the author's notes occur; much better where a third more of them do. |
 | `random` | drawn |
+
+For `checklist` no word occurs in an answer that says none beyond the conversation: the request again is no answer.
 
 Of a single answer, `long` gives a point more for each doubling of its length, `short` a point less, `checklist` a point more for
 every ninth of the words of the notes, or of the requirement, that occur, `random` any score, and the others 5. A requirement is
@@ -36,6 +38,7 @@ PREFERENCES = ("long", "short", "first", "second", "none", "checklist", "random"
 LOWEST, MIDDLE, HIGHEST = 1, 5, 10
 MET = 6  # score from which on a requirement is met
 ANSWER = ("answer", "response")    # how a heading may end, colon aside
+ASKED = ("conversation", "request")
 WANTED = ("notes", "requirement")
 
 _FENCED = re.compile(r"<(data-[0-9a-f]{12})>\n(.*?)\n</\1>", re.DOTALL)
@@ -64,7 +67,7 @@ def judged(request: Request, prefers: str, noise: float, rng: random.Random) -> 
     judging = _form(properties, texts)
     if judging is None:
         return None
-    taste = _Taste("random" if rng.random() < noise else prefers, _wanted(texts), rng)
+    taste = _Taste("random" if rng.random() < noise else prefers, _said(texts, WANTED), _said(texts, ASKED), rng)
     return orjson.dumps(judging(properties, texts, taste)).decode()
 
 
@@ -99,9 +102,9 @@ def _named(texts: Sequence[_Text], *names: str) -> str:
                      f"{', '.join(repr(text.heading[-60:]) for text in texts) or 'none'}")
 
 
-def _wanted(texts: Sequence[_Text]) -> frozenset[str]:
-    """The words that `checklist` looks for."""
-    return _words(" ".join(text.text for text in texts if text.is_a(*WANTED)))
+def _said(texts: Sequence[_Text], names: tuple[str, ...]) -> frozenset[str]:
+    """The words under lines that end with one of these names."""
+    return _words(" ".join(text.text for text in texts if text.is_a(*names)))
 
 
 def _words(text: str) -> frozenset[str]:
@@ -111,10 +114,11 @@ def _words(text: str) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class _Taste:
-    """What is preferred in a call. `wanted`: the words that `checklist` looks for."""
+    """What is preferred in a call. `wanted`: the words that `checklist` looks for; `asked`: those of the conversation."""
 
     prefers: str
     wanted: frozenset[str]
+    asked: frozenset[str]
     rng: random.Random
 
     def compare(self, first: str, second: str) -> tuple[int, str]:
@@ -149,8 +153,9 @@ class _Taste:
         return MIDDLE, "no answer is better than another"
 
     def share(self, answer: str) -> float:
-        """The share of the wanted words that occur in an answer; 0 where none are wanted."""
-        return len(self.wanted & _words(answer)) / len(self.wanted) if self.wanted else 0.0
+        """The share of the wanted words that occur in an answer; 0 where none are wanted, or where all that it says was asked."""
+        words = _words(answer)
+        return len(self.wanted & words) / len(self.wanted) if self.wanted and not words <= self.asked else 0.0
 
 
 def _outcome(properties: Mapping[str, Any], texts: Sequence[_Text], taste: _Taste) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from pica.cli import main
 from pica.recipes.flywheel.campaign import NothingLearnt
 from pica.recipes.flywheel.config import FlywheelConfig
 from pica.synth.config import parse_config
-from pica.synth.errors import BudgetSpent, FolderError, PicaError, Stopped, UsageError
+from pica.synth.errors import BadRequest, BudgetSpent, Denied, FolderError, PicaError, Stopped, UsageError
 from pica.synth.models.base import Request
+from pica.synth.models.fake_brain import Brain, answers
 from pica.synth.source import open_source
 from pica.train.watch import Diverged
 
@@ -205,9 +206,6 @@ def test_a_training_that_diverges_can_be_given_another_rate(tmp_path: Path, mode
 
 
 def test_a_judge_that_is_down_and_comes_back(tmp_path: Path, model: Path, scripted: Scripted) -> None:
-    from pica.synth.errors import Denied
-    from pica.synth.models.fake_brain import Brain, answers
-
     state = {"down": True}
 
     def judge(request: Request, sample: int) -> Any:
@@ -223,6 +221,32 @@ def test_a_judge_that_is_down_and_comes_back(tmp_path: Path, model: Path, script
     state["down"] = False
     run(values, out)
     assert read(out)["state"] == "complete"
+
+
+def test_rivals_that_fail_to_answer(tmp_path: Path, model: Path, scripted: Scripted) -> None:
+    state = {"refuses": "aeiou"}
+
+    def rival(request: Request, sample: int) -> Any:
+        if request.messages[-1]["content"].removesuffix(".")[-2] in state["refuses"]:
+            raise BadRequest("this rival does not speak of that")
+        return answers(request, Brain("magpie"))[sample]
+
+    config, _ = scripted("rival", rival)
+    out, rivals = tmp_path / "F", [{**config.model_dump(), "label": "picky"}]
+    values = settings(tmp_path, model, iterations=1, rivals=rivals)
+    run(values, out)
+    found = read(out)
+    assert found["state"] == "complete"
+    missing = [step["figures"]["missing"] for one in found["iterations"] for step in one["steps"] if step["kind"] != "select"
+               and step["kind"] != "train"]
+    assert sum(missing) > 0 and all(step["rows"] for one in found["iterations"] for step in one["steps"])
+    state["refuses"] = "abcdefghijklmnopqrstuvwxyz"
+    with pytest.raises(UsageError, match=r"nothing to rank: all 8 judgments were rejected, most because: no answer: bad request"):
+        run({**values, "seed": 1}, tmp_path / "other")
+    assert read(tmp_path / "other")["state"] == "stopped"
+    state["refuses"] = ""
+    run({**values, "seed": 1}, tmp_path / "other")
+    assert read(tmp_path / "other")["state"] == "complete"
 
 
 # ---- settings ----
