@@ -95,8 +95,15 @@ class Intervals:
         return f"{self.level:.0%} intervals by {how}.{plain}{lost}"
 
     def _lead(self, code: int | None) -> Floats:
-        lead = self.draws if code is None else self.draws - self.draws[:, [code]]
-        return lead
+        """Strengths of every draw over a model's, or over the mean of those that have a finite rating: one without would pull
+        the mean of a draw away."""
+        if code is not None:
+            return np.asarray(self.draws - self.draws[:, [code]])
+        if not self.ratings.unbounded:
+            return self.draws
+        bounded = np.isfinite(self.ratings.strength) & (np.abs(self.draws) < BEYOND)
+        inside = np.where(bounded, self.draws, 0.0).sum(axis=1) / np.maximum(bounded.sum(axis=1), 1)
+        return np.asarray(self.draws - inside[:, None])
 
     def _by_errors(self, code: int | None) -> tuple[Floats, Floats]:
         variance = np.diag(self.covariance).copy()

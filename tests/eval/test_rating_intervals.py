@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from games import connected, sigmoid
@@ -219,3 +221,18 @@ def test_bad_settings_are_refused() -> None:
         sandwich(battles, ratings, level=95)
     with pytest.raises(UsageError, match="cannot draw by 'models'; allowed: prompts, rows"):
         bootstrap(battles, ratings, by="models")  # type: ignore[arg-type]
+
+
+def test_a_model_that_lost_everything_moves_nobody_else() -> None:
+    """Without an anchor the mean of the others is the zero, in every draw as in the estimate."""
+    names, rows = ["a", "b", "c", "last"], []
+    for prompt in range(30):
+        rows += [(one, other, 1.0 if other == "last" else float((prompt * 7 + place) % 10 < 6), prompt)
+                 for place, (one, other) in enumerate(combinations(names, 2))]
+    battles = Battles.of(*([row[column] for row in rows] for column in range(3)), prompt=[row[3] for row in rows])
+    ratings = fit(battles)
+    ends = bootstrap(battles, ratings, rounds=200)
+    last = ratings.code("last")
+    assert ratings.points[last] == ends.lower[last] == ends.upper[last] == -np.inf
+    for code in range(len(names)):
+        assert code == last or ends.lower[code] < ratings.points[code] < ends.upper[code]
