@@ -170,22 +170,23 @@ class Wheel:
             fought = folder / f"battles-{stage}"
             self._step(turn, self.steps.battle(fought, turn.model, config.part(turn.number, stage)))
             turn.battles = str(fought)
-        selected = self.steps.select(folder / f"data-{stage}", stage, turn.battles, turn.model.label, turn.number)
-        data = [folder / f"data-{stage}"] if selected.state == "done" else []
-        given = self._given(turn, stage)
-        turn.data[stage] = selected.rows + sum(step.rows for step in given)
-        least = config.stage(stage).least
-        if stage == "online" and "reward" in config.stages and turn.reward is None:
-            selected = msgspec.structs.replace(selected, state="skipped", reason="there is no reward model to score answers")
-        elif turn.data[stage] < least and (selected.state == "done" or given):
-            selected = msgspec.structs.replace(selected, state="skipped", reason=f"{turn.data[stage]} rows, and least={least}")
-        for step in (selected, *given):
+        selected = [self.steps.select(folder / f"data-{stage}", stage, turn.battles, turn.model.label, turn.number),
+                    *self._given(turn, stage)]
+        turn.data[stage] = sum(step.rows for step in selected)
+        if why := self._unfit(turn, stage):
+            selected = [msgspec.structs.replace(step, state="skipped", reason=step.reason or why) for step in selected]
+        for step in selected:
             self._step(turn, step)
-        if (selected.state == "skipped" and not given) or turn.data[stage] < least:
-            return
-        data += [self.root / step.folder for step in given]
-        turn.learnt += data
-        self._train(turn, stage, [*self._earlier(stage), *data])
+        if data := [self.root / step.folder for step in selected if step.state == "done"]:
+            turn.learnt += data
+            self._train(turn, stage, [*self._earlier(stage), *data])
+
+    def _unfit(self, turn: Turn, stage: StageName) -> str:
+        """Why a stage is left out, whatever was selected; empty where it is not."""
+        least = self.config.stage(stage).least
+        if stage == "online" and "reward" in self.config.stages and turn.reward is None:
+            return "there is no reward model to score answers"
+        return f"{turn.data[stage]:,} rows are selected, and least={least}" if turn.data[stage] < least else ""
 
     def _train(self, turn: Turn, stage: StageName, data: list[Path]) -> None:
         start = self.start if stage == "sft" and self.config.sft_from == "start" else turn.model
@@ -198,12 +199,11 @@ class Wheel:
             turn.model = made
 
     def _given(self, turn: Turn, stage: StageName) -> list[StepRecord]:
-        """What the first iteration learns from evaluations that were there before."""
-        if turn.number > 1:
-            return []
-        found = [self.steps.select(turn.folder / f"data-{stage}-given{number}", stage, str(Path(battles).absolute()), "", 1)
-                 for number, battles in enumerate(self.config.battles, 1)]
-        return [step for step in found if step.state == "done"]
+        """What is learnt from evaluations that were there before, each by the first iteration that finds it in the settings."""
+        taken = {step.name for one in self.iterations for step in one.steps}
+        names = {f"data-{stage}-given{number}": battles for number, battles in enumerate(self.config.battles, 1)}
+        return [self.steps.select(turn.folder / name, stage, str(Path(battles).absolute()), "", turn.number)
+                for name, battles in names.items() if name not in taken]
 
     def _earlier(self, stage: StageName) -> list[Path]:
         """The data of the same stage of earlier iterations, where it is to be learnt from again."""

@@ -33,7 +33,7 @@ PROMPTS = {"tiny": Path(__file__).parent / "prompts" / "tiny.jsonl"}
 C = TypeVar("C", bound=BaseModel)
 
 #: settings that say how far and how fast a campaign goes, never what one of its steps makes
-VOLATILE = ("iterations", "concurrency", "budget", "durability")
+VOLATILE = ("iterations", "concurrency", "budget", "durability", "missing")
 #: settings that the campaign itself gives to the commands it uses
 GIVEN = {"pool": ("data", "seed", "held_out", "parts", "part_size", "n"),
          "evaluation": ("models", "target", "tasks", "split", "seed", "ledger", "budget", "concurrency", "durability"),
@@ -83,11 +83,14 @@ class FlywheelConfig(CallConfig):
     sft_from: Literal["best", "start"] = Field("best", description="what fine-tuning starts from: the best model so far, or "
                                                                    "always the start")
     accumulate: bool = Field(False, description="train on the selected data of earlier iterations as well")
-    battles: list[str] = Field([], description="evaluations whose battles the first iteration learns from as well")
+    battles: list[str] = Field([], description="evaluations whose battles the next iteration learns from as well; more may be "
+                                              "added later, with --update")
     answer: Sampling = Field(Sampling(temperature=0.0, max_tokens=2048), description="how models answer (with local: 256 tokens)")
     judging: Sampling = Field(Sampling(temperature=0.0, max_tokens=1024), description="how judges judge (local: 256 tokens)")
     judge_prompt: str = Field("", description="a text file instead of the judge's own prompt, with the same slots")
     tries: int = Field(3, ge=1, le=20, description="tries until a verdict counts as unscored")
+    missing: float = Field(0.1, ge=0, le=1, description="share of a step's battles that may get no answer; with more the "
+                                                        "campaign stops, and asks again when it goes on")
     engine: Literal["hf", "vllm"] = Field("hf", description="what answers for trained models")
     evaluation: dict[str, Any] = Field({}, description="how models are measured: settings of `pica eval arena`, such as judge")
     gates: GatesConfig = Field(GatesConfig(), description="what a model must pass to replace the one before")

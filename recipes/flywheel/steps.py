@@ -22,7 +22,7 @@ from pica.recipes.flywheel.config import FlywheelConfig, StageName
 from pica.recipes.flywheel.records import Spent, StepRecord
 from pica.recipes.prompt_pool.recipe import PromptPool
 from pica.synth.budget import Budget
-from pica.synth.errors import BudgetSpent
+from pica.synth.errors import BudgetSpent, TooManyFailures
 from pica.synth.ledger.stats import spent_by_owner, stats
 from pica.synth.models import open_model
 from pica.synth.models.base import ModelConfig
@@ -34,6 +34,7 @@ from pica.train.run import train
 from pica.train.stage import load_stage
 
 HELD_OUT = "held_out"
+NO_ANSWER = "no answer: "  # how the reason of a row begins that failed for want of one
 
 
 @dataclass(frozen=True)
@@ -167,15 +168,34 @@ class Steps:
         rivals = [rival.model_dump() for rival in self.config.rivals]
         values = {**self.config.shared(self._left(folder), self.ledger), **where, "target": target.label,
                   "models": [*(one.contestant for one in models), *rivals]}
-        return self._make(Arena(self.config.arena_config(values, measuring=measuring)), folder)
+        return self._whole(Arena(self.config.arena_config(values, measuring=measuring)), folder)
+
+    def _whole(self, arena: Arena, folder: Path) -> dict[str, Any]:
+        """The battles, asked for again where too many had no answer before. Raises `TooManyFailures` where too many have none."""
+        before = (folder / "manifest.json").exists()
+        manifest = self._make(arena, folder)
+        if before and self._unanswered(manifest):
+            manifest = self._make(arena, folder, retry=True)
+        if found := self._unanswered(manifest):
+            raise TooManyFailures(f"{self._named(folder)}: {found}; give the same command when they answer again: it asks for "
+                                  f"what is missing (or allow more with missing=, now {self.config.missing:g})")
+        return manifest
+
+    def _unanswered(self, manifest: dict[str, Any]) -> str:
+        """How many battles had no answer, and why; empty where they are few enough."""
+        whys = {reason: count for reason, count in manifest["rows"]["rejected"].items() if reason.startswith(NO_ANSWER)}
+        if sum(whys.values()) <= self.config.missing * manifest["rows"]["in"]:
+            return ""
+        told = ", ".join(f"{reason.removeprefix(NO_ANSWER)} {count:,}" for reason, count in whys.items())
+        return f"{sum(whys.values()):,} of {manifest['rows']['in']:,} battles got no answer ({told})"
 
     def _where(self, split: str) -> dict[str, Any]:
         tasks = self.tasks(split)
         return {"tasks": tasks, "split": "" if tasks.endswith(".parquet") else split}
 
-    def _make(self, recipe: Recipe[Any], folder: Path) -> dict[str, Any]:
+    def _make(self, recipe: Recipe[Any], folder: Path, *, retry: bool = False) -> dict[str, Any]:
         try:
-            return asyncio.run(make(recipe, folder, update=self.update, progress=self.progress)).manifest
+            return asyncio.run(make(recipe, folder, update=self.update, retry=retry, progress=self.progress)).manifest
         except BudgetSpent:
             caps = ", ".join(f"{name}={cap:g}" for name, cap in self.config.budget if cap is not None)
             raise BudgetSpent(f"the campaign's budget ({caps}) was spent in {self._named(folder)}; raise it and give the same "

@@ -234,7 +234,10 @@ def test_rivals_that_fail_to_answer(tmp_path: Path, model: Path, scripted: Scrip
     config, _ = scripted("rival", rival)
     out, rivals = tmp_path / "F", [{**config.model_dump(), "label": "picky"}]
     values = settings(tmp_path, model, iterations=1, rivals=rivals)
-    run(values, out)
+    with pytest.raises(Stopped, match=r"start, evaluation: \d of 8 battles got no answer \(bad request \d\); give the same"):
+        run(values, out)
+    assert read(out)["state"] == "stopped"
+    run({**values, "missing": 0.9}, out)
     found = read(out)
     assert found["state"] == "complete"
     missing = [step["figures"]["missing"] for one in found["iterations"] for step in one["steps"] if step["kind"] != "select"
@@ -247,6 +250,24 @@ def test_rivals_that_fail_to_answer(tmp_path: Path, model: Path, scripted: Scrip
     state["refuses"] = ""
     run({**values, "seed": 1}, tmp_path / "other")
     assert read(tmp_path / "other")["state"] == "complete"
+
+
+def test_battles_without_an_answer_are_asked_for_again(tmp_path: Path, model: Path, scripted: Scripted) -> None:
+    state = {"asked": 0}
+
+    def rival(request: Request, sample: int) -> Any:
+        state["asked"] += 1
+        if 4 < state["asked"] < 8:
+            raise BadRequest("the rival is asleep")
+        return answers(request, Brain("magpie"))[sample]
+
+    config, _ = scripted("rival", rival)
+    values = settings(tmp_path, model, iterations=1, rivals=[{**config.model_dump(), "label": "sleepy"}])
+    with pytest.raises(Stopped, match=r"3 of 8 battles got no answer"):
+        run(values, tmp_path / "F")
+    run(values, tmp_path / "F")
+    found = read(tmp_path / "F")
+    assert found["state"] == "complete" and found["iterations"][0]["steps"][0]["figures"]["missing"] == 0
 
 
 # ---- settings ----
