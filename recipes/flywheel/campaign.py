@@ -24,9 +24,12 @@ from pica.recipes.flywheel.records import Campaign, Decision, Gate, Iteration, S
 from pica.recipes.flywheel.report import write_campaign_report
 from pica.recipes.flywheel.shape import Look, look
 from pica.recipes.flywheel.steps import Fighter, Steps, trained
-from pica.synth.errors import BudgetSpent, Interrupted, PicaError
+from pica.synth.errors import BudgetSpent, FolderError, Interrupted, PicaError
 from pica.synth.folder import DatasetFolder
 from pica.synth.progress import Progress
+
+#: settings that cannot change once a model was measured
+FIXED = ("seed", "n", "target", "data", "pool", "held_out", "tasks", "part_size")
 
 
 class NothingLearnt(PicaError):
@@ -50,6 +53,8 @@ def run_campaign(config: FlywheelConfig, out: Path, *, update: bool = False, pro
     """
     folder = DatasetFolder(out)
     try:
+        if update and (out / START / "decision.json").exists():
+            _refuse(folder, config)
         folder.claim("flywheel", config.identity(), update=update)
         return Wheel(config, folder, update=update, progress=progress or Progress("quiet")).run()
     finally:
@@ -117,7 +122,7 @@ class Wheel:
     def _turn_all(self) -> None:
         config = self.config
         config.check()
-        self.steps.pool(config.iterations * len(config.fed))
+        self.steps.pool()
         config.gates.check({task.category for task in self.steps.measured()})
         if not self.iterations:
             self._begin()
@@ -215,7 +220,9 @@ class Wheel:
     def _gates(self, turn: Turn, candidate: Fighter) -> list[Gate]:
         config, rows = self.config.gates, self.steps.rows(turn.folder / "evaluation")
         audit = orjson.loads((turn.folder / "evaluation" / "audit.json").read_bytes())
-        learnt = {one.relative_to(self.root).as_posix(): prompts_of(one) for one in turn.learnt}
+        before = [self.root / step.folder for one in self.iterations for step in one.steps
+                  if step.kind == "select" and step.state == "done"]  # what the model before has learnt from counts too
+        learnt = {one.relative_to(self.root).as_posix(): prompts_of(one) for one in [*before, *turn.learnt]}
         overlaps = gates.find_overlaps(learnt, {"the evaluation": sorted({_text(row["prompt"]) for row in rows})},
                                        embedder=config.embedder, distance=config.distance)
         return [gates.better(rows, candidate.label, turn.best.label, config),
@@ -310,6 +317,15 @@ class Wheel:
         if fighter.label == START or not path.is_relative_to(self.root):
             return fighter.model.name
         return f"hf/{self.folder.path / path.relative_to(self.root)}"
+
+
+def _refuse(folder: DatasetFolder, config: FlywheelConfig) -> None:
+    """Raise `FolderError` where settings change that decided iterations share with those to come."""
+    before = folder.read("config.json")
+    old, new = before["config"] if isinstance(before, dict) else {}, config.identity()
+    if changed := [name for name in FIXED if name in old and old[name] != new[name]]:
+        raise FolderError(f"{folder.path} has measured models already, so {', '.join(changed)} cannot change there: they decide "
+                          "which prompts are held out, and what ratings are compared with; give another --out")
 
 
 def start_of(config: FlywheelConfig) -> Fighter:

@@ -22,7 +22,7 @@ from pica.recipes.flywheel.config import FlywheelConfig, StageName
 from pica.recipes.flywheel.records import Spent, StepRecord
 from pica.recipes.prompt_pool.recipe import PromptPool
 from pica.synth.budget import Budget
-from pica.synth.errors import BudgetSpent, TooManyFailures
+from pica.synth.errors import BudgetSpent, TooManyFailures, UsageError
 from pica.synth.ledger.stats import spent_by_owner, stats
 from pica.synth.models import open_model
 from pica.synth.models.base import ModelConfig
@@ -75,10 +75,18 @@ class Steps:
         """Seconds of work so far, this process and those before."""
         return self.since + time.monotonic() - self._began
 
-    def pool(self, parts: int) -> dict[str, Any]:
-        """Make the prompts ready; returns the manifest."""
+    def pool(self) -> None:
+        """Make the prompts ready, in as many parts as the iterations need. Raises `UsageError` where there are fewer."""
         self.progress.say("prompts are made ready")
-        return self._make(PromptPool(self.config.pool_config(parts, self.ledger)), self.root / "pool")
+        needed = self.config.iterations * len(self.config.fed)
+        before = (_json(self.root / "pool" / "config.json") or {}).get("config", {}).get("parts")
+        manifest = self._make(PromptPool(self.config.pool_config(before or needed, self.ledger)), self.root / "pool")
+        there = sum(name.startswith("part") for name in manifest["rows"]["splits"])
+        if there < needed:
+            mend = ("give fewer iterations, a smaller part_size or more prompts" if self.config.part_size else
+                    "begin in another --out, with part_size if iterations are to be added later")
+            raise UsageError(f"the prompts make {there:,} parts, and {self.config.iterations} iterations of "
+                             f"{len(self.config.fed)} need {needed:,}; {mend}")
 
     def tasks(self, split: str) -> str:
         """The file with these prompts; the folder where several files hold them."""
@@ -110,8 +118,7 @@ class Steps:
     def select(self, folder: Path, stage: StageName, battles: str, target: str, iteration: int) -> StepRecord:
         """What a stage learns from: battles that the target lost. No rows where it lost none by enough."""
         self.progress.say(f"{self._named(folder)}: lost battles are selected")
-        recipe = ArenaLearning(self.config.select_config(stage, battles, target, iteration=iteration,
-                                                          ledger=self.ledger))
+        recipe = ArenaLearning(self.config.select_config(stage, battles, target, iteration=iteration, ledger=self.ledger))
         try:
             manifest = self._make(recipe, folder)
         except NothingSelected as error:

@@ -60,9 +60,13 @@ def test_a_complete_campaign_is_found_so(tmp_path: Path, model: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in before} == before
     with pytest.raises(FolderError, match=r"F holds another config: config.seed: 0 -> 1"):
         run({**values, "seed": 1}, out)
+    with pytest.raises(FolderError, match=r"has measured models already, so seed, held_out cannot change there"):
+        run({**values, "seed": 1, "held_out": 7}, out, update=True)
     assert run({**values, "iterations": 2}, out).fresh
     assert len(read(out)["iterations"]) == 3
     assert {path: path.stat().st_mtime_ns for path in before} == before
+    with pytest.raises(UsageError, match=r"the prompts make 4 parts, and 9 iterations of 1 need 9; give fewer iterations, a"):
+        run({**values, "iterations": 9}, out)
 
 
 def test_the_seed_decides_everything(tmp_path: Path, model: Path) -> None:
