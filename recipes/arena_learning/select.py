@@ -11,7 +11,7 @@
 
 A prompt counts as lost by `rules.lost_to`: `any` battle passes k, `all` do (a battle without a gap does not), or the `mean` of
 the gaps does. The winner is one of the rivals whose own gap passes k and whose answer can be learnt from: by `rules.winner`, then
-by the larger gap, then by its label. Where the judge gave no scores, `winner=score` goes by the gap. An empty answer is never
+by the larger gap, then by a draw that the seed decides, so that no rival is favoured for its name. Where the judge gave no scores, `winner=score` goes by the gap. An empty answer is never
 learnt from, equal answers make no pair.
 """
 
@@ -87,7 +87,7 @@ def passes(margin: float | None, rules: Rules, k: float) -> bool:
 
 def select(battles: Sequence[Fought], rules: Rules, use: Use, *, seed: int, ratings: Mapping[str, float] | None = None,
            ) -> Selected | KeptOut:
-    """What to learn from the battles of one prompt. `seed`: of the prompt, for `winner=random`. `ratings`: of rivals, for
+    """What to learn from the battles of one prompt. `seed`: of the prompt, for draws. `ratings`: of rivals, for
     `winner=rating`; one without a rating comes last."""
     k = rules.k_for(use)
     passing = [battle for battle in battles if passes(battle.gap, rules, k)] if lost(battles, rules, k) else []
@@ -126,7 +126,7 @@ def _ranked(passing: Sequence[Fought], rules: Rules, seed: int, ratings: Mapping
                 return derive_seed("winner", seed, battle.rival)
         return 0.0
 
-    return sorted(passing, key=lambda battle: (-worth(battle), -(battle.gap or 0.0), battle.rival))
+    return sorted(passing, key=lambda battle: (-worth(battle), -(battle.gap or 0.0), derive_seed("tie", seed, battle.rival)))
 
 
 def _unfit(pick: Pick, use: Use) -> str:

@@ -43,8 +43,8 @@ GOLDEN: dict[str, tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any
     "the best rating wins": ([LOST_1, LOST_4], {"k": 0, "winner": "rating", "ratings": {"small": 900, "wide": 950}},
                              [expected("wide", [SMALL, WIDE])]),
     "of equal scores the larger gap wins": ([LOST_3, LOST_4], {"k": 0}, [expected("wide", [BIG, WIDE])]),
-    "then the label": ([battle("zeta", (4, 7), (5, 8)), LOST_3], {"k": 0},
-                       [expected("big", [BIG, gap("zeta", 3.0, (4.5, 7.5), [3.0, 3.0])])]),
+    "then a draw": ([battle("zeta", (4, 7), (5, 8)), LOST_3], {"k": 0},
+                    [expected("big", [BIG, gap("zeta", 3.0, (4.5, 7.5), [3.0, 3.0])])]),
     "orders in conflict have a mean": ([battle("big", (3, 9), (6, 5))], {"k": 2},
                                        [expected("big", [gap("big", 2.5, (4.5, 7.0), [6.0, -1.0])])]),
     "orders that agree": ([battle("big", (3, 9), (6, 7))], {"k": 3, "swap": "agree"},
@@ -154,8 +154,10 @@ def test_what_cannot_be_learnt_from_is_said() -> None:
     rules = Rules()
     battles = fought([battle("empty", (2, 9), (2, 9), theirs=""), battle("copy", (2, 9), (2, 9), theirs="my answer"), LOST_3],
                      "mine", rules)
-    unfit = KeptOut("the answers are equal", "against copy"), KeptOut("the winner's answer is empty", "against empty")
-    assert select(battles, rules, "reward", seed=0) == Selected((Pick(battles[0]),), unfit)
+    found = select(battles, rules, "reward", seed=0)
+    assert isinstance(found, Selected) and found.picks == (Pick(battles[0]),)
+    assert set(found.unfit) == {KeptOut("the answers are equal", "against copy"),
+                                KeptOut("the winner's answer is empty", "against empty")}
 
 
 def test_a_drawn_winner_follows_from_the_seed() -> None:
@@ -170,6 +172,16 @@ def test_a_drawn_winner_follows_from_the_seed() -> None:
     winners = [drawn(seed) for seed in range(60)]
     assert winners == [drawn(seed) for seed in range(60)]
     assert all(10 < winners.count(rival) < 30 for rival in ("small", "big", "wide"))
+
+
+def test_equal_winners_are_drawn_so_that_no_name_is_favoured() -> None:
+    battles = fought([battle("alpha", (4, 7), (5, 8)), battle("zeta", (4, 7), (5, 8))], "mine", Rules())
+    winners = []
+    for seed in range(60):
+        found = select(battles, Rules(k=0), "sft", seed=seed)
+        assert isinstance(found, Selected)
+        winners.append(found.picks[0].battle.rival)
+    assert 18 < winners.count("alpha") < 42
 
 
 def test_the_papers_thresholds() -> None:
