@@ -11,8 +11,8 @@
 
 A prompt counts as lost by `rules.lost_to`: `any` battle passes k, `all` do (a battle without a gap does not), or the `mean` of
 the gaps does. The winner is one of the rivals whose own gap passes k and whose answer can be learnt from: by `rules.winner`, then
-by the larger gap, then by a draw that the seed decides, so that no rival is favoured for its name. Where the judge gave no scores, `winner=score` goes by the gap. An empty answer is never
-learnt from, equal answers make no pair.
+by the larger gap, then by a draw that the seed decides, so that no rival is favoured for its name. Where the judge gave no
+scores, `winner=score` goes by the gap. An empty answer is never learnt from, equal answers make no pair.
 """
 
 from __future__ import annotations

@@ -6,23 +6,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from pica.eval.arena import ArenaConfig
 from pica.eval.contestants import Contestant
 from pica.eval.judging import EMBEDDED_TOKENS, embedded
-from pica.recipes.arena_learning.config import ArenaLearningConfig
 from pica.recipes.arena_learning.rules import Rules
-from pica.recipes.flywheel.gates import GatesConfig
-from pica.recipes.prompt_pool.config import PromptPoolConfig
+from pica.recipes.flywheel.limits import GatesConfig
 from pica.synth.budget import Budget
 from pica.synth.config import CallConfig, load_config, parse_config
 from pica.synth.errors import UsageError
 from pica.synth.models.base import ModelConfig, Sampling
-from pica.train.config import TrainConfig
-from pica.train.stage import load_stage
+
+if TYPE_CHECKING:  # what help does not need
+    from pica.eval.arena import ArenaConfig
+    from pica.recipes.arena_learning.config import ArenaLearningConfig
+    from pica.recipes.prompt_pool.config import PromptPoolConfig
+    from pica.train.config import TrainConfig
 
 StageName = Literal["sft", "dpo", "reward", "online"]
 ORDER: tuple[StageName, ...] = ("sft", "dpo", "reward", "online")
@@ -180,6 +181,8 @@ class FlywheelConfig(CallConfig):
 
     def pool_config(self, parts: int, ledger: Path | str = "") -> PromptPoolConfig:
         """How the prompts are made ready."""
+        from pica.recipes.prompt_pool.config import PromptPoolConfig
+
         _refuse("pool", self.pool)
         size = {"part_size": self.part_size} if self.part_size else {"parts": parts}
         clean = {"decontaminate": [self.tasks]} if self.tasks else {}
@@ -188,6 +191,8 @@ class FlywheelConfig(CallConfig):
 
     def arena_config(self, values: Mapping[str, Any], *, measuring: bool = True) -> ArenaConfig:
         """How models fight (`measuring` is false for battles that feed a stage, which no audit goes with)."""
+        from pica.eval.arena import ArenaConfig
+
         own = {"judge": [judge.model_dump() for judge in self.judge], "judge_prompt": self.judge_prompt, "tries": self.tries,
                "answer": self.answer.model_dump(), "judging": self.judging.model_dump(), "verdict": "scores",
                "prior": 0.0, "level": self.gates.level}
@@ -200,14 +205,20 @@ class FlywheelConfig(CallConfig):
 
     def select_config(self, stage: StageName, battles: str, target: str, *, iteration: int = 1,
                       ledger: Path | str = "") -> ArenaLearningConfig:
-        """How battles become the data of a stage. Without a `k`, the paper's for this iteration counts."""
-        rules = self.stage(stage).model_dump(include=set(Rules.model_fields))
-        rules["preset"] = "first" if iteration == 1 else "later"
+        """How battles become the data of a stage. The preset is the paper's for this iteration, unless one is stated."""
+        from pica.recipes.arena_learning.config import ArenaLearningConfig
+
+        settings = self.stage(stage)
+        rules = settings.model_dump(include=set(Rules.model_fields))
+        if "preset" not in settings.model_fields_set:
+            rules["preset"] = "first" if iteration == 1 else "later"
         values = {**rules, "use": stage, "battles": battles, "target": target, "seed": self.seed, "n": 0, "ledger": str(ledger)}
         return _parsed(ArenaLearningConfig, values, stage)
 
     def train_config(self, stage: StageName, data: list[dict[str, Any]], model: str) -> TrainConfig:
         """How a stage learns from data."""
+        from pica.train.stage import load_stage
+
         settings, kind = self.stage(stage), load_stage(stage)
         _refuse("train", settings.train, f"{stage}.train")
         base = load_config(kind.config_class, file=train_file(settings.config)) if settings.config else kind.config_class()
@@ -217,6 +228,8 @@ class FlywheelConfig(CallConfig):
 
     def check(self) -> None:
         """Raise `UsageError` for what a stage refuses, before anything runs."""
+        from pica.train.stage import load_stage
+
         for stage in self.ordered:
             made = self.train_config(stage, [{"source": "data"}], "local")
             if stage != "online" or self.online.train.get("rewards"):  # else it gets the reward model, once there is one

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from pica.cli import main
 from pica.eval.means import mean
-from pica.recipes.flywheel.gates import GatesConfig, better, budget, categories, clean, decide, find_overlaps, fought, judge
+from pica.recipes.flywheel.gates import better, budget, categories, clean, decide, find_overlaps, fought, judge
+from pica.recipes.flywheel.limits import GatesConfig
 from pica.recipes.flywheel.records import Decision, Gate, Spent
 from pica.synth.budget import Budget
 from pica.synth.errors import UsageError
