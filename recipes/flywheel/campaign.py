@@ -197,7 +197,7 @@ class Wheel:
         start = self.start if stage == "sft" and self.config.sft_from == "start" else turn.model
         folder = turn.folder / stage
         self._step(turn, self.steps.train(folder, stage, data, start, turn.reward))
-        made = trained(f"{turn.label} {stage}", folder, self.config.engine)
+        made = trained(f"{turn.label} {stage}", folder, self.config)
         if stage == "reward":
             turn.reward = made
         else:
@@ -256,7 +256,7 @@ class Wheel:
         best = next(one for one in self.iterations if one.candidate == last.decision.best)
         if best.number == 0:
             return self.start
-        return trained(best.candidate, self.root / best.model, self.config.engine)
+        return trained(best.candidate, self.root / best.model, self.config)
 
     @contextmanager
     def _told(self) -> Iterator[None]:

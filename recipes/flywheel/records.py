@@ -1,6 +1,7 @@
 """What a campaign remembers: plain records, as they stand in `campaign.json` and in every iteration's `decision.json`.
 
-Nothing in `decision.json` depends on time, place or a kill: a campaign that was killed and gone on with has the same one.
+Nothing in `decision.json` depends on time, place or a kill (but the budget gate, where seconds are capped): a campaign that was
+killed and gone on with has the same one.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from pica.recipes.flywheel.records import Spent, StepRecord
 from pica.recipes.prompt_pool.recipe import PromptPool
 from pica.synth.budget import Budget
 from pica.synth.errors import BudgetSpent, TooManyFailures, UsageError
+from pica.synth.ledger import Spent as Used
 from pica.synth.ledger.stats import spent_by_owner, stats
 from pica.synth.models import open_model
 from pica.synth.models.base import ModelConfig
@@ -64,6 +65,7 @@ class Steps:
     progress: Progress = field(default_factory=lambda: Progress("quiet"))
     since: float = 0.0
     _began: float = field(default_factory=time.monotonic)
+    _counted: tuple[list[tuple[int, int]], dict[str, Used]] | None = None
 
     @property
     def ledger(self) -> Path:
@@ -160,7 +162,7 @@ class Steps:
             return Spent(sum(one.calls for one in own), sum(one.prompt_tokens + one.completion_tokens for one in own),
                          sum(one.cost for one in own), found["steps"], found["seconds"])
         seconds = found["seconds"] if found else 0.0
-        used = spent_by_owner(self.ledger).get(str((_json(folder / "config.json") or {}).get("id", "")))
+        used = self._owners().get(str((_json(folder / "config.json") or {}).get("id", "")))
         if used is None:
             return Spent(seconds=seconds)
         return Spent(used.calls, used.prompt_tokens + used.completion_tokens, used.cost, 0, seconds)
@@ -169,6 +171,14 @@ class Steps:
         """What the campaign has used so far. Seconds are those of its work, whatever it was."""
         found = sum((self.spent(folder) for folder in self._folders()), Spent())
         return Spent(found.calls, found.tokens, found.cost, found.train_steps, round(self.seconds, 3))
+
+    def _owners(self) -> dict[str, Used]:
+        """What each folder's calls have used, counted again only where the ledger has changed."""
+        files = [self.ledger, self.ledger.with_name(f"{self.ledger.name}-wal")]
+        state = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
+        if self._counted is None or self._counted[0] != state:
+            self._counted = state, spent_by_owner(self.ledger)
+        return self._counted[1]
 
     def _fight(self, folder: Path, target: Fighter, models: Sequence[Fighter], where: dict[str, Any], *, measuring: bool,
                ) -> dict[str, Any]:
@@ -248,9 +258,13 @@ def _scored(fighter: Fighter) -> ModelConfig:
     return ModelConfig(name=f"hf/{checkpoint_path()}")
 
 
-def trained(label: str, folder: Path, engine: str) -> Fighter:
-    """The model that a training left in `folder`."""
-    return Fighter(label, ModelConfig(name=f"{engine}/{folder}"), f"hf/{folder}")
+def trained(label: str, folder: Path, config: FlywheelConfig) -> Fighter:
+    """The model that a training left in `folder`. It is asked as the one that the campaign starts from; engine arguments are
+    those of the same engine alone."""
+    same = config.target.name.startswith(f"{config.engine}/")
+    model = config.target.model_copy(update={"name": f"{config.engine}/{folder}", "identity": "", "revision": "",
+                                             "extra": config.target.extra if same else {}})
+    return Fighter(label, model, f"hf/{folder}")
 
 
 def _own(manifest: dict[str, Any], label: str) -> dict[str, Any]:
