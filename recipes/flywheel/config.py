@@ -195,7 +195,7 @@ class FlywheelConfig(CallConfig):
 
         own = {"judge": [judge.model_dump() for judge in self.judge], "judge_prompt": self.judge_prompt, "tries": self.tries,
                "answer": self.answer.model_dump(), "judging": self.judging.model_dump(), "verdict": "scores",
-               "prior": 0.0, "level": self.gates.level}
+               "level": self.gates.level, "rounds": self.gates.rounds}
         if measuring:
             _refuse("evaluation", self.evaluation)
             own.update(self.evaluation)
