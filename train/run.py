@@ -95,8 +95,7 @@ def get_ready(stage: Stage[Any], config: TrainConfig, say: Callable[[str], None]
     """Look for everything that can be wrong before rows are read. Raises `UsageError`, `FolderError`, `Denied`."""
     no_telemetry()
     _one_device(config)
-    for name in PACKAGES:
-        _need(name, 'the training stages; run: pip install "pica[train]"')
+    need_packages()
     stage.check(config)
     module, _, name = stage.trl_config.partition(":")
     with calm():
@@ -126,6 +125,12 @@ def _one_device(config: TrainConfig) -> None:
         first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
         if first != "":
             os.environ["CUDA_VISIBLE_DEVICES"] = first
+
+
+def need_packages() -> None:
+    """Raise `UsageError` where a package is missing that every training needs."""
+    for name in PACKAGES:
+        _need(name, 'the training stages; run: pip install "pica[train]"')
 
 
 def _need(package: str, what: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
@@ -227,9 +228,17 @@ class FlywheelConfig(CallConfig):
         return _parsed(kind.config_class, {**given, **settings.train, **more}, f"{stage}.train")
 
     def check(self) -> None:
-        """Raise `UsageError` for what a stage refuses, before anything runs."""
+        """Raise `UsageError` for what a stage refuses, and for packages that are missing, before anything runs."""
+        from pica.synth.embed import open_embedder
+        from pica.train.run import need_packages
         from pica.train.stage import load_stage
 
+        need_packages()
+        if (name := self.collapse.embedder) != "none":
+            if find_spec("sklearn") is None:
+                raise UsageError("scikit-learn is not installed, which topics of answers need; run: pip install "
+                                 '"pica[filters]", or say collapse.embedder=none')
+            open_embedder(name)
         for stage in self.ordered:
             made = self.train_config(stage, [{"source": "data"}], "local")
             if stage != "online" or self.online.train.get("rewards"):  # else it gets the reward model, once there is one
