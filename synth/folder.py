@@ -45,7 +45,7 @@ class DatasetFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._work = path / ".work"
-            strangers = [item.name for item in path.iterdir() if item.name not in KNOWN and not item.name.startswith(BATCHES)]
+            strangers = [item.name for item in path.iterdir() if not _is_ours(item.name)]
             if strangers and not (path / "config.json").exists():
                 raise FolderError(f"{path} holds something else ({', '.join(sorted(strangers)[:3])}); "
                                   "give an empty or new folder with --out")
@@ -129,7 +129,7 @@ class DatasetFolder:
         """Write a file so that it is there whole or not at all. `name` may be a path below the folder."""
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
+        partial = path.with_name(f".{path.name}{PARTIAL}")
         with partial.open("w", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
@@ -154,12 +154,19 @@ class DatasetFolder:
             self._lock.release()
 
 
+PARTIAL = ".partial"  # how the name of a file ends that is being written
 BATCHES = "batches-"  # a batch API's batches under way, remembered in a file for each model
 EXTRAS = ("skills.yaml", "leaderboard.json", "leaderboard.csv", "audit.json")  # files that some recipes write beside the rows
 EXTRA_FOLDERS = ("official",)  # and folders of them
 KNOWN = frozenset({*EXTRAS, *EXTRA_FOLDERS, "README.md", "data", "rejected", "manifest.json", "config.json", "ledger.sqlite",
                    "report.html", ".lock", ".work", "ledger.sqlite-wal", "ledger.sqlite-shm", "ledger.sqlite.lock",
                    ".gitattributes", ".DS_Store"})
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a file of this name may be a run's own; a kill while it was being written leaves its beginning."""
+    partial = name.startswith(".") and name.endswith(PARTIAL)
+    return partial or name in KNOWN or name.startswith(BATCHES)
 
 
 class _Shards:

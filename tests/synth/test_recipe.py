@@ -262,6 +262,11 @@ class TestPlaces:
             build(tmp_path, n=1)
         assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
+    def test_a_kill_while_the_first_file_was_written(self, tmp_path: Path) -> None:
+        (tmp_path / ".config.json.partial").write_text('{"id": ')
+        build(tmp_path, n=1)
+        assert len(rows(tmp_path)) == 1 and not (tmp_path / ".config.json.partial").exists()
+
     def test_a_file_where_the_folder_should_be(self, tmp_path: Path) -> None:
         (tmp_path / "out").write_text("x")
         for out in (tmp_path / "out", tmp_path / "out" / "below"):
