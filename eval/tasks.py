@@ -17,6 +17,7 @@ from typing import Any
 from pica.synth.errors import UsageError
 from pica.synth.formats import BadRow, prompt_of
 from pica.synth.models.base import Message, user
+from pica.synth.rows import Messages
 from pica.synth.source import open_source
 
 SHIPPED = {"pica": Path(__file__).parent / "benchmark" / "tasks.jsonl"}
@@ -64,6 +65,23 @@ def read_tasks(name: str, *, n: int = 0, split: str = "", categories: Sequence[s
             raise UsageError(f"{name} has no task of category {category!r}; known: {', '.join(sorted(known - {''})) or 'none'}")
     kept = [task for task in tasks if not categories or {task.category, *task.tags} & set(categories)]
     return kept[:n] if n else kept
+
+
+def said(conversation: Sequence[Message] | Messages) -> str:
+    """What the user says in a conversation: what prompts are compared by."""
+    return "\n\n".join(message["content"] for message in conversation if message["role"] == "user")
+
+
+def prompts_in(name: str, split: str) -> list[str]:
+    """What the user says in each different prompt of a split: of shipped tasks, or of any data. Raises `UsageError` for a row
+    without a prompt."""
+    found: dict[str, None] = {}
+    for number, row in enumerate(open_source(str(SHIPPED.get(name, name)), split=split), 1):
+        try:
+            found[said(task_of(row, number).conversation)] = None
+        except BadRow as error:
+            raise UsageError(f"decontaminate: {name} row {number} of {split}: {error}") from None
+    return list(found)
 
 
 def task_of(row: Mapping[str, Any], number: int) -> Task:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from script_modules import module_of
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "scripts" / "reproduce" / "reward_augmented"
@@ -21,16 +22,8 @@ ARMS = ["DPO", "DPO, twice the steps", "reward-augmented", "reward-augmented, ha
 @pytest.fixture
 def script() -> Iterator[ModuleType]:
     """The script's modules, importable as they are for the script itself."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(SCRIPT))
-    try:
-        import figures
+    with module_of(SCRIPT, "figures") as figures:
         yield figures
-    finally:
-        sys.path.remove(str(SCRIPT))
-        for name in set(sys.modules) - before:
-            if getattr(sys.modules[name], "__file__", None) and str(SCRIPT) in str(sys.modules[name].__file__):
-                del sys.modules[name]
 
 
 @pytest.mark.parametrize(("text", "reward"), [

@@ -14,6 +14,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from script_modules import module_of
 
 from pica.eval.tasks import read_tasks
 from pica.synth.models.base import Request, Sampling
@@ -29,16 +30,8 @@ CATEGORIES = ["advice", "cooking", "history", "language", "nature", "numbers"]
 @pytest.fixture
 def script() -> Iterator[ModuleType]:
     """The script's modules, importable as they are for the script itself."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(SCRIPT))
-    try:
-        import figures
+    with module_of(SCRIPT, "figures") as figures:
         yield figures
-    finally:
-        sys.path.remove(str(SCRIPT))
-        for name in set(sys.modules) - before:
-            if getattr(sys.modules[name], "__file__", None) and str(SCRIPT) in str(sys.modules[name].__file__):
-                del sys.modules[name]
 
 
 def words(text: str) -> set[str]:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pica.eval.tasks import SHIPPED, task_of
+from pica.eval.tasks import prompts_in, said
 from pica.recipes.arena_learning.config import ArenaLearningConfig, Prompts
 from pica.synth.embed import Embedder, open_embedder
-from pica.synth.errors import UsageError
 from pica.synth.filters.decontaminate import EvalIndex
 from pica.synth.filters.evaluations import read_prompts
-from pica.synth.formats import BadRow
 from pica.synth.models.base import Message
-from pica.synth.source import open_source
 
 
 def overlaps(config: ArenaLearningConfig, prompts: Sequence[Sequence[Message]]) -> list[str]:
@@ -29,19 +26,8 @@ def overlaps(config: ArenaLearningConfig, prompts: Sequence[Sequence[Message]]) 
     return [found.explain() if found else "" for found in index.overlaps([said(prompt) for prompt in prompts])]
 
 
-def said(prompt: Sequence[Message]) -> str:
-    """What the user says in a conversation."""
-    return "\n\n".join(message["content"] for message in prompt if message["role"] == "user")
-
-
 def _read(wanted: Prompts) -> list[str]:
     """The prompts of one source, each once."""
     if wanted.source.endswith(".txt"):
         return read_prompts(Path(wanted.source))
-    found: dict[str, None] = {}
-    for number, row in enumerate(open_source(str(SHIPPED.get(wanted.source, wanted.source)), split=wanted.split), 1):
-        try:
-            found[said(task_of(row, number).conversation)] = None
-        except BadRow as error:
-            raise UsageError(f"decontaminate: {wanted.source}, row {number}: {error}") from None
-    return list(found)
+    return prompts_in(wanted.source, wanted.split)

@@ -80,8 +80,7 @@ def _size(start: Fighter, config: FlywheelConfig) -> tuple[int | None, str]:
     from pica.train.device import find_place
     from pica.train.weights import find_model, measure
 
-    stage = next(stage for stage in config.ordered)
-    made = config.train_config(stage, [{"source": "data"}], start.weights)
+    made = config.train_config(config.ordered[0], [{"source": "data"}], start.weights)
     device = find_place(made).device
     try:
         return measure(find_model(start.weights, config.target.revision), "text").parameters, device

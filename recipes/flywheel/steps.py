@@ -97,25 +97,20 @@ class Steps:
 
     def measured(self) -> list[Task]:
         """What every model is measured on."""
-        where = {"tasks": self.config.tasks, "split": ""} if self.config.tasks else self._where(HELD_OUT)
-        return read_tasks(where["tasks"], split=where["split"])
+        return read_tasks(self._held["tasks"], split=self._held["split"])
 
     def battle(self, folder: Path, target: Fighter, part: int) -> StepRecord:
         """The target fights every rival on a part of the prompts."""
         split = f"part{part}"
         self.progress.say(f"{self._named(folder)}: {target.label} against {len(self.config.rivals)} rivals on {split}")
         manifest = self._fight(folder, target, [target], self._where(split), measuring=False)
-        return self._record(folder, "battle", manifest["rows"]["out"], {
-            "rejected": sum(manifest["rows"]["rejected"].values()), **_own(manifest, target.label)})
+        return self._record(folder, "battle", manifest["rows"]["out"], _own(manifest, target.label))
 
     def evaluate(self, folder: Path, candidate: Fighter, others: Sequence[Fighter]) -> StepRecord:
         """The candidate against the other models and every rival, on what no training sees."""
-        config = self.config
         self.progress.say(f"{self._named(folder)}: {candidate.label} is measured")
-        where = {"tasks": config.tasks} if config.tasks else self._where(HELD_OUT)
-        manifest = self._fight(folder, candidate, [candidate, *others], where, measuring=True)
-        return self._record(folder, "evaluate", manifest["rows"]["splits"].get("train", 0), {
-            "rejected": sum(manifest["rows"]["rejected"].values()), **_own(manifest, candidate.label)})
+        manifest = self._fight(folder, candidate, [candidate, *others], self._held, measuring=True)
+        return self._record(folder, "evaluate", manifest["rows"]["splits"].get("train", 0), _own(manifest, candidate.label))
 
     def select(self, folder: Path, stage: StageName, battles: str, target: str, iteration: int) -> StepRecord:
         """What a stage learns from: battles that the target lost. No rows where it lost none by enough."""
@@ -145,9 +140,8 @@ class Steps:
         from pica.eval.divergence import Divergence, DivergenceConfig
 
         config, collapse = self.config, self.config.collapse
-        where = config.tasks or self.tasks(HELD_OUT)
         values = {**config.shared(self._left(folder), self.ledger), "model": _scored(model), "start": _scored(start),
-                  "tasks": where, "n": collapse.kl, "tokens": collapse.kl_tokens}
+                  **self._held, "n": collapse.kl, "tokens": collapse.kl_tokens}
         manifest = self._make(Divergence(DivergenceConfig.model_validate(values)), folder)
         return dict(manifest["notes"])
 
@@ -206,7 +200,12 @@ class Steps:
         told = ", ".join(f"{reason.removeprefix(NO_ANSWER)} {count:,}" for reason, count in whys.items())
         return f"{sum(whys.values()):,} of {manifest['rows']['in']:,} battles got no answer ({told})"
 
-    def _where(self, split: str) -> dict[str, Any]:
+    @property
+    def _held(self) -> dict[str, str]:
+        """What every model is measured on, and no training sees."""
+        return {"tasks": self.config.tasks, "split": ""} if self.config.tasks else self._where(HELD_OUT)
+
+    def _where(self, split: str) -> dict[str, str]:
         tasks = self.tasks(split)
         return {"tasks": tasks, "split": "" if tasks.endswith(".parquet") else split}
 
@@ -268,9 +267,10 @@ def trained(label: str, folder: Path, config: FlywheelConfig) -> Fighter:
 
 
 def _own(manifest: dict[str, Any], label: str) -> dict[str, Any]:
-    """Wins, ties and losses of a model in an evaluation, and what was not scored."""
+    """Rows that were rejected in an evaluation; wins, ties and losses of a model there, and what was not scored."""
     entry = next(one for one in manifest["notes"]["leaderboard"] if one["model"] == label)
-    return {name: entry[name] for name in ("wins", "ties", "losses", "unscored", "missing")}
+    return {"rejected": sum(manifest["rows"]["rejected"].values()),
+            **{name: entry[name] for name in ("wins", "ties", "losses", "unscored", "missing")}}
 
 
 def _json(file: Path) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pica.eval.tasks import said
 from pica.recipes.prompt_pool.config import PromptPoolConfig
 from pica.recipes.prompt_pool.contamination import Evaluations
-from pica.recipes.prompt_pool.reading import richness, said
+from pica.recipes.prompt_pool.reading import richness
 from pica.synth.filters.copies import CopyFilter
 from pica.synth.filters.decontaminate import words_of
 from pica.synth.filters.exact import exact_groups

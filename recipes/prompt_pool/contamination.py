@@ -7,18 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pica.eval.tasks import SHIPPED, task_of
+from pica.eval.tasks import SHIPPED, prompts_in
 from pica.recipes.prompt_pool.config import PromptPoolConfig
-from pica.recipes.prompt_pool.reading import said
 from pica.recipes.prompt_pool.splits import splits_of
 from pica.synth.embed import Embedder, open_embedder
-from pica.synth.errors import UsageError
 from pica.synth.filters.decontaminate import EvalIndex, Overlap
 from pica.synth.filters.evaluations import read_prompts
 from pica.synth.filters.neighbours import nearest_in
-from pica.synth.formats import BadRow
 from pica.synth.progress import Progress
-from pica.synth.source import open_source
 from pica.synth.table import Table
 
 CHUNK = 16_384  # texts whose vectors are held at a time
@@ -30,14 +26,7 @@ def evaluation_prompts(name: str) -> list[str]:
     folder of ours all splits). Raises `UsageError` for what cannot be read, and for a row without a prompt."""
     if Path(name).suffix == ".txt" and name not in SHIPPED:
         return list(dict.fromkeys(read_prompts(Path(name))))
-    found: dict[str, None] = {}
-    for split in splits_of(name):
-        for number, row in enumerate(open_source(str(SHIPPED.get(name, name)), split=split), 1):
-            try:
-                found[said(task_of(row, number).conversation)] = None
-            except BadRow as error:
-                raise UsageError(f"decontaminate: {name} row {number} of {split}: {error}") from None
-    return list(found)
+    return list(dict.fromkeys(prompt for split in splits_of(name) for prompt in prompts_in(name, split)))
 
 
 @dataclass(frozen=True)

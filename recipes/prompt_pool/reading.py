@@ -12,12 +12,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from pica.eval.tasks import SHIPPED, Task, hash_of, task_of
+from pica.eval.tasks import SHIPPED, Task, hash_of, said, task_of
 from pica.recipes.prompt_pool.rows import PoolRow
 from pica.synth.filters.decontaminate import words_of
 from pica.synth.formats import BadRow, first_instruction
 from pica.synth.models.base import Message, user
-from pica.synth.rows import Messages
 from pica.synth.source import Source, open_source
 
 #: A dataset under the name that the user wrote.
@@ -96,11 +95,6 @@ def pool_row(row: Mapping[str, Any], name: str, number: int, *, seed: int, turns
     return PoolRow(id=hash_of(task.conversation), recipe="prompt-pool", model="", seed=seed, calls=[], prompt=prompt,
                    category=task.category, tags=list(task.tags), reference=task.reference, checklist=list(task.checklist),
                    source=name, source_row=number, words=len(words_of(text)), characters=len(text))
-
-
-def said(conversation: Sequence[Message] | Messages) -> str:
-    """What the user says in a prompt: what filters look at."""
-    return "\n\n".join(message["content"] for message in conversation if message["role"] == "user")
 
 
 def richness(row: Mapping[str, Any]) -> int:

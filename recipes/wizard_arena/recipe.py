@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from pica.recipes.prompt_pool.reading import Named, described, open_data, read, rows_in, said
+from pica.eval.tasks import said
+from pica.recipes.prompt_pool.reading import Named, described, open_data, read, rows_in
 from pica.recipes.prompt_pool.rows import PoolRow
 from pica.recipes.wizard_arena.clusters import draw
 from pica.recipes.wizard_arena.config import WizardArenaConfig

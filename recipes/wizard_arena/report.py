@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pica.recipes.prompt_pool.reading import said
+from pica.eval.tasks import said
 from pica.recipes.prompt_pool.rows import PoolRow
 from pica.recipes.wizard_arena.config import WizardArenaConfig
 from pica.synth.embed import Embedder
