@@ -59,13 +59,17 @@ class Frames(NamedTuple):
 
 
 class Pages:
-    """The pages of the database at `path` and of its log, cut as `layout` says. Files that are absent are empty."""
+    """The pages of the database at `path` and of its log, cut as `layout` says. Files that are absent are empty.
+
+    The file has `count` pages, the last of which may be there in part; `whole` of them are not.
+    """
 
     def __init__(self, path: Path, layout: Layout) -> None:
         self.layout = layout
         self._main, size = _open(path)
         self._log, log_size = _open(log_path(path))
         self.count = -(-size // layout.size)
+        self.whole = size // layout.size
         self.capacity = size + log_size
         self.frames = _frames(self._log, log_size, layout.size)
         self._newest = {number: frame for frame, number in enumerate(self.frames.pages)}
@@ -79,10 +83,6 @@ class Pages:
         for file in (self._main, self._log):
             if file is not None:
                 file.close()
-
-    def in_log(self, number: int) -> bool:
-        """Whether the log has this page."""
-        return number in self._newest
 
     def images(self, step: int = 1) -> Iterator[tuple[int, bytes, bool]]:
         """(page number, content, sure) of every page of the file, then of every frame of the log; or every `step`-th.

@@ -37,9 +37,9 @@ class Check:
     which a salvaged ledger has as empty and zero). `damaged` are there with a wrong checksum (`undecodable` of them
     because the dictionary that they were compressed with is lost). `missing` are those that the index of keys or a gap
     in the numbering still shows: fewer than were lost where the end of the file is, a few more where numbers are
-    damaged too. `unreadable` of its `pages` belong to nothing that could be read, `cut` pages are missing at the end.
-    `log_damaged`: SQLite leaves acknowledged frames of the write-ahead log aside.
-    `verdict` is SQLite's own (`ok`, or its complaint). `saved_to` is the salvaged ledger, if one was written.
+    damaged too. `unreadable` of its `pages` belong to nothing that could be read, `cut` pages are missing at the end, or
+    lack their last bytes. `log_damaged`: SQLite leaves acknowledged frames of the write-ahead log aside. `verdict` is
+    SQLite's own (`ok`, or its complaint). `saved_to` is the salvaged ledger, if one was written.
     """
 
     path: Path
@@ -58,8 +58,7 @@ class Check:
     @property
     def healthy(self) -> bool:
         """Whether nothing is wrong."""
-        return self.verdict == "ok" and not (self.unsealed or self.damaged or self.missing
-                                              or self.log_damaged)
+        return self.verdict == "ok" and not (self.unsealed or self.damaged or self.missing or self.cut or self.log_damaged)
 
     @property
     def advice(self) -> str:
@@ -183,8 +182,10 @@ def _examine(path: Path, sink: _Fresh | None) -> Check:
         raw = pending or not whole
         with Pages(path, best_layout(path) if raw else layouts(path)[0]) as pages:
             unreadable = PageReader(pages, tally).read() if raw else 0
-            cut = sum(not pages.in_log(number) for number in range(pages.count + 1, promised(path) + 1))
-            return Check(path, *tally.counts(), pages.count + cut, unreadable, cut, pages.frames.cut_off, verdict)
+            expected = max(pages.count, promised(path))
+            in_log = {number for number in pages.frames.pages if pages.whole < number <= expected}
+            cut = expected - pages.whole - len(in_log)
+            return Check(path, *tally.counts(), expected, unreadable, cut, pages.frames.cut_off, verdict)
 
 
 def _ask_sqlite(path: Path, tally: Tally) -> tuple[str, bool]:

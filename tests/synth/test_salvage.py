@@ -50,7 +50,7 @@ def pages_of(data: bytes, column: str, path: Path) -> dict[int, set[int]]:
     found: dict[int, set[int]] = {}
     with closing(sqlite3.connect(path)) as database:
         for key, *blobs in database.execute(f"SELECT key, {column} FROM calls"):
-            parts = [blob[k:k + 64] for blob in blobs for k in range(0, len(blob), 64)]
+            parts = [blob[min(k, max(len(blob) - 64, 0)):][:64] for blob in blobs for k in range(0, len(blob), 64)]
             places = [(data.find(part), len(part)) for part in parts]  # -1: goes on on another page
             found[KEYS[key]] = {at // PAGE for place, size in places if place >= 0 for at in (place, place + size - 1)}
     return found
@@ -188,8 +188,17 @@ class TestKnownLayouts:
             found, numbers = saved(path, tmp_path / "new.sqlite")
             assert numbers >= {call for call, its in pages.items() if max(its) < size // PAGE}
             assert numbers <= {call for call, its in pages.items() if max(its) <= size // PAGE}
-            assert found.cut == len(small) // PAGE - -(-size // PAGE)
+            assert (found.cut, found.pages) == (len(small) // PAGE - size // PAGE, len(small) // PAGE)
             assert not found.healthy
+
+    def test_a_cut_that_cost_nothing_is_said(self, tmp_path: Path) -> None:
+        path = fill(tmp_path / "l.sqlite", range(0))
+        data = path.read_bytes()
+        assert data.endswith(b"\0")  # SQLite reads zeros behind the end, so that it cannot tell
+        path.write_bytes(data[:-1])
+        found = check(path)
+        assert found == Check(path, 0, 0, 0, 0, 0, len(data) // PAGE, 0, 1, False, "ok")
+        assert (found.healthy, found.explain()[0]) == (False, f"ledger {path}: damaged")
 
     def test_nothing_left_is_said(self, tmp_path: Path) -> None:
         path = tmp_path / "l.sqlite"
