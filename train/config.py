@@ -16,7 +16,7 @@ from pica.synth.errors import UsageError
 
 #: settings that change how a training goes or what it writes on the way, never what it is meant to learn
 VOLATILE = frozenset({"log_steps", "checkpoint_steps", "keep_checkpoints", "report_to", "per_device_batch_size",
-                      "gradient_checkpointing", "machine_rank", "main_address", "main_port"})
+                      "gradient_checkpointing", "machine_rank", "main_address", "main_port", "budget"})
 
 MOST_PER_DEVICE = 4  # rows on a device at once where nothing is said
 
@@ -43,6 +43,16 @@ class Lora(BaseModel):
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the adapters' input")
     targets: tuple[str, ...] = Field((), description="names of the adapted layers; empty: every linear layer but the head")
     merge: bool = Field(True, description="save the model with the adapters merged into it; they are kept in adapter/ too")
+
+
+class TimeBudget(BaseModel):
+    """What a training may use, over all attempts at it. It is no part of what the training is: it may be raised."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seconds: float | None = Field(None, gt=0, description=(
+        "seconds of training in this folder, earlier attempts included; when they have passed it stops after the step it is at, "
+        "with a checkpoint and exit code 3; the same command with a higher cap goes on"))
 
 
 class TrainConfig(BaseModel):
@@ -89,6 +99,7 @@ class TrainConfig(BaseModel):
     keep_checkpoints: int = Field(2, ge=2, description="checkpoints on disk at most; two, so that one may be cut short")
     eval_steps: int = Field(0, ge=0, description="steps between evaluations; 0: a tenth of all")
     report_to: tuple[Literal["trackio", "wandb", "tensorboard"], ...] = Field((), description="send metrics there as well")
+    budget: TimeBudget = Field(TimeBudget(), description="cap on the time")
     processes: int = Field(1, ge=1, description="processes in all, one a GPU")
     machines: int = Field(1, ge=1, description="machines that they are spread over; give the command on each")
     machine_rank: int = Field(0, ge=0, description="number of this machine, from 0")

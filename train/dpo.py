@@ -8,14 +8,15 @@ reference is the model without its adapters, and with `precompute_reference` the
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from pica.synth.report import Section
 from pica.train.config import TrainConfig
-from pica.train.report import curves
 from pica.train.stage import Format, Job, Stage
+
+if TYPE_CHECKING:
+    from pica.synth.report import Section
 
 Loss = Literal["sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
                "apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm"]
@@ -76,6 +77,8 @@ class DPO(Stage[DPOStageConfig]):
 
     def sections(self, metrics: list[dict[str, Any]]) -> list[Section]:
         """How far chosen and rejected answers are apart."""
+        from pica.train.report import curves
+
         return [
             *curves("Reward margin", metrics, ["rewards/margins"], y="margin",
                     note="implicit reward of the chosen answer minus that of the rejected one"),

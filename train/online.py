@@ -31,12 +31,12 @@ from pica.synth.config import VOLATILE_OF_MODELS
 from pica.synth.errors import UsageError
 from pica.synth.models import open_model
 from pica.synth.models.base import ModelConfig
-from pica.synth.report import Section
 from pica.synth.rewards.config import Reward, RewardConfig, scorer_of
-from pica.train.config import TrainConfig
+from pica.train.config import TimeBudget, TrainConfig
 from pica.train.stage import Format, Job, Stage, check_trl
 
 if TYPE_CHECKING:
+    from pica.synth.report import Section
     from pica.train.rewards import Recent, Rewards
 
 Method = Literal["online_dpo", "rloo", "grpo"]
@@ -50,6 +50,10 @@ LEDGERS = ("ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "ledger.sq
 
 #: method -> answers to each prompt, where nothing is said
 ANSWERS = {"online_dpo": 2, "rloo": 4, "grpo": 8}
+
+
+class OnlineBudget(TimeBudget, Budget):
+    """What a training and its scoring may use, over all attempts at it."""
 
 
 class OnlineConfig(TrainConfig):
@@ -73,7 +77,7 @@ class OnlineConfig(TrainConfig):
         "how strongly the model is held to the one that it started from; default: TRL's (0.1, rloo 0.05, grpo 0)"))
     learning_rate: float = Field(1e-6, gt=0, le=1, description="peak learning rate")
     concurrency: int = Field(256, ge=1, le=65536, description="calls in flight at most, to each model that scores")
-    budget: Budget = Field(Budget(), description="caps on what scoring may use; the training stops before one is passed")
+    budget: OnlineBudget = Field(OnlineBudget(), description="cap on the time, and caps on what scoring may use")
 
     @field_validator("rewards", mode="before")
     @classmethod
@@ -104,7 +108,7 @@ class OnlineConfig(TrainConfig):
 
     def identity(self) -> dict[str, Any]:
         """As for every stage, without what only says how scores are asked for."""
-        found = {name: value for name, value in super().identity().items() if name not in {"concurrency", "budget"}}
+        found = {name: value for name, value in super().identity().items() if name != "concurrency"}
         return {**found, "rewards": [_lasting(reward) for reward in found["rewards"]]}
 
 

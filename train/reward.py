@@ -8,15 +8,16 @@ TRL learns a Bradley-Terry model: the chosen conversation gets the higher number
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from pica.synth.errors import UsageError
-from pica.synth.report import Section
 from pica.train.config import TrainConfig
-from pica.train.report import curves
 from pica.train.stage import Format, Head, Job, Stage
+
+if TYPE_CHECKING:
+    from pica.synth.report import Section
 
 
 class RewardStageConfig(TrainConfig):
@@ -53,6 +54,8 @@ class Reward(Stage[RewardStageConfig]):
 
     def sections(self, metrics: list[dict[str, Any]]) -> list[Section]:
         """How far chosen and rejected answers are apart."""
+        from pica.train.report import curves
+
         return [*curves("Reward margin", metrics, ["margin"], y="margin"),
                 *curves("Pairs ranked right", metrics, ["accuracy"], y="share")]
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from hashlib import blake2b
@@ -22,7 +21,7 @@ from typing import Any, Final, TypeVar
 import orjson
 
 from pica.synth.budget import Budget
-from pica.synth.errors import BudgetSpent, Interrupted, ModelError, PicaError, TooManyFailures
+from pica.synth.errors import Interrupted, ModelError, PicaError, TooManyFailures
 from pica.synth.ledger import Ledger
 from pica.synth.models.base import Message, assistant, user
 from pica.synth.rewards import Row, Score, Scorer
@@ -39,7 +38,8 @@ Prompt = str | Sequence[Message]
 class Rewards:
     """A TRL reward function: `rewards(prompts, completions, row=...)` gives a number, or None, for each answer.
 
-    `scorer` scores; `ledger` is the file of the ledger. Raises what stops a training:
+    `scorer` scores; `ledger` is the file of the ledger; `budget` caps calls, tokens and cost (its seconds are those of the whole
+    training, which `pica.train.watch` looks after). Raises what stops a training:
     `Stopped` (budget, too many answers without a score), `ModelError` (a judge that is gone, a key refused), `LedgerError`,
     `UsageError` (a column that is not there). Any other failed call leaves its answer without a score.
     """
@@ -53,7 +53,7 @@ class Rewards:
         self.recent = Recent()
         self.restore: Callable[[], None] = lambda: None     # brings back the random state before the step
         self.on_failure: Callable[[], str] = lambda: ""     # called before an error stops the training; says what is kept
-        self._budget, self._started, self._in_a_row = budget or Budget(), time.monotonic(), 0
+        self._in_a_row = 0
         self._ledger = Ledger(ledger, owner="online")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="pica-rewards", daemon=True)
@@ -74,7 +74,6 @@ class Rewards:
         rows = [orjson.loads(text) for text in row] if row is not None else [{}] * len(prompts)
         conversations = [_conversation(prompt, answer) for prompt, answer in zip(prompts, completions, strict=True)]
         try:
-            self._check_time()
             scores = self._wait(self._score(conversations, rows))
             for score in scores:
                 self._count(score)
@@ -84,11 +83,6 @@ class Rewards:
                 error.args = (f"{error}; {kept}",)
             raise
         return [score.value for score in scores]
-
-    def _check_time(self) -> None:
-        seconds = self._budget.seconds
-        if seconds is not None and time.monotonic() - self._started > seconds:
-            raise BudgetSpent(f"budget.seconds={seconds:g} has passed; raise it and give the same command to go on")
 
     async def _score(self, conversations: Sequence[Sequence[Message]], rows: Sequence[Row]) -> list[Score]:
         return await together(*(self._one(messages, row) for messages, row in zip(conversations, rows, strict=True)))

@@ -38,6 +38,7 @@ from pica.train.launch import accelerate_command, launch, shown
 from pica.train.plan import TrainPlan, memory, needed_room, order_file, total_steps
 from pica.train.progress import TrainProgress
 from pica.train.report import read_metrics, training_report
+from pica.train.seconds import read_work
 from pica.train.stage import Stage, check_trl
 from pica.train.tokens import Encoder, load_tokenizer
 from pica.train.weights import Size, Start, find_model, measure
@@ -165,7 +166,14 @@ def plan(stage: Stage[Any], config: TrainConfig, out: Path | None = None) -> Tra
     return TrainPlan(stage.name, config, ready.place, ready.size,
                      memory(config, ready.size, ready.place, reference=reference, tokens=preparer.longest),
                      rows, rows * tokens, total <= SAMPLE, total_steps(config, packs), command,
-                     [*stage.plan(config), *left])
+                     [*stage.plan(config), *_cap(config), *left])
+
+
+def _cap(config: TrainConfig) -> list[tuple[str, str]]:
+    """What a plan says of the cap on the time, where there is one."""
+    seconds = config.budget.seconds
+    return [] if seconds is None else [
+        ("budget", f"{seconds:,g} s of training in the folder, then it stops after a step, with a checkpoint")]
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -184,7 +192,8 @@ def train(stage: Stage[Any], config: TrainConfig, out: Path, *, update: bool = F
           ) -> Outcome:
     """Train into the folder `out`, or go on with it, or find it complete.
 
-    `update`: a folder of other settings is begun anew. Raises `UsageError`, `FolderError`, `Interrupted`, `Diverged`.
+    `update`: a folder of other settings is begun anew. Raises `UsageError`, `FolderError`, `Interrupted`, `BudgetSpent`,
+    `Diverged`.
     """
     progress = progress or TrainProgress("quiet")
     began = time.monotonic()
@@ -195,6 +204,8 @@ def train(stage: Stage[Any], config: TrainConfig, out: Path, *, update: bool = F
             folder.refuse(ready.settings(), update=update)
             if (manifest := folder.complete()) is not None:
                 return Outcome(out, manifest, fresh=False)
+            if not config.machine_rank and (spent := read_work(out).over(config.budget.seconds)):
+                raise spent
             (out / "manifest.json").unlink(missing_ok=True)
             manifest = _trained(ready, folder, progress, began)
         finally:

@@ -23,11 +23,13 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from pica.synth.errors import UsageError
-from pica.synth.report import Section
 from pica.train.config import TrainConfig
+
+if TYPE_CHECKING:  # what help does not need
+    from pica.synth.report import Section
 
 C = TypeVar("C", bound=TrainConfig)
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import orjson
 
-from pica.synth.errors import PicaError
+from pica.synth.errors import BudgetSpent, Interrupted, PicaError
 from pica.train.checkpoints import rotate, seal
 from pica.train.config import TrainConfig
 from pica.train.report import read_metrics
+from pica.train.seconds import NOTED, Work, read_work, write_work
 
 
 class Diverged(PicaError):
@@ -33,19 +34,23 @@ def checkpoint_interval(config: TrainConfig, steps: int) -> int:
 
 
 class Watch:
-    """Decides when to log, evaluate and save; keeps the metrics; stops at a signal or when the loss is no number.
+    """Decides when to log, evaluate and save; keeps the metrics; stops at a signal, when `budget.seconds` have passed, or when
+    the loss is no number.
 
-    Only the process of rank 0 writes. `show(step, steps, metrics)` is called after every step there.
+    Only the process of rank 0 writes, and its clock counts. `show(step, steps, metrics)` is called after every step there.
     """
 
     def __init__(self, config: TrainConfig, out: Path, *, rank: int = 0,
                  show: Callable[[int, int, dict[str, Any]], None] = lambda step, steps, metrics: None) -> None:
         self.config, self.out, self.rank, self._show = config, out, rank, show
         self.stopped = ""  # the signal that asked to stop
+        self.spent: BudgetSpent | None = None
         self.last: dict[str, Any] = {}
         self.saved = 0  # the step of the last checkpoint that was sealed
         self._path = out / "metrics.jsonl"
-        self._base = {"seconds": 0.0, "num_tokens": 0.0}
+        self._began = self._noted = time.monotonic()
+        self._before = read_work(out).seconds if rank == 0 else 0.0
+        self._tokens_before = 0.0
         self._group: Any = None
 
     # What follows is called by the trainer, by these names.
@@ -58,17 +63,16 @@ class Watch:
         if self.rank == 0:
             kept = [line for line in read_metrics(self._path) if line["step"] <= state.global_step]
             self._path.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in kept))
-            for name in self._base:
-                self._base[name] = float(kept[-1].get(name) or 0) if kept else 0.0
+            self._tokens_before = float(kept[-1].get("num_tokens") or 0) if kept else 0.0
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             self._group = torch.distributed.new_group(backend="gloo")
-        self._began = self._then = time.monotonic()
+        self._then = time.monotonic()
         self._tokens = 0.0
 
     def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Say what is due after this step."""
         step, steps, last = state.global_step, state.max_steps, state.global_step >= state.max_steps
-        stop = self._agreed()
+        stop = self._stops(Work(self._seconds(), step, steps))
         control.should_save = stop or (not last and step % checkpoint_interval(self.config, steps) == 0)
         control.should_log = control.should_save or last or step == 1 or step % log_interval(self.config, steps) == 0
         if self.config.eval_data:
@@ -94,15 +98,32 @@ class Watch:
 
     def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Seal the checkpoint; let older ones go."""
-        import torch
-
-        if self._group is not None:
-            torch.distributed.barrier(group=self._group)
+        self._wait()
         if self.rank == 0:
             root = Path(args.output_dir)
             seal(root / f"checkpoint-{state.global_step}")
             rotate(root, self.config.keep_checkpoints)
+            self._note(Work(self._seconds(), state.global_step, state.max_steps))
+        self._wait()  # who ends first has the others ended, so none does before all is sealed
         self.saved = state.global_step
+
+    # What follows is for the process that trains.
+
+    def check_end(self, state: Any) -> None:
+        """Raise what ended the training before its last step: `Interrupted`, `BudgetSpent`."""
+        if self.spent is not None:
+            raise self.spent
+        if self.stopped or state.global_step < state.max_steps:
+            raise Interrupted(f"{self.stopped or 'another process was stopped'}; the checkpoint of step {self.saved} is kept: "
+                              "give the same command to go on")
+
+    def _seconds(self) -> float:
+        """Seconds of this attempt and those before."""
+        return time.monotonic() - self._began + self._before
+
+    def _note(self, work: Work) -> None:
+        write_work(self.out, work)
+        self._noted = time.monotonic()
 
     def _add_speed(self, line: dict[str, Any]) -> None:
         """Seconds and tokens since the very beginning, and tokens a second since the last line."""
@@ -111,8 +132,8 @@ class Watch:
             line["tokens_per_second"] = (tokens - self._tokens) / max(now - self._then, 1e-9)
             self._then, self._tokens = now, tokens
         if "num_tokens" in line:
-            line["num_tokens"] = tokens + self._base["num_tokens"]
-        line["seconds"] = round(now - self._began + self._base["seconds"], 3)
+            line["num_tokens"] = tokens + self._tokens_before
+        line["seconds"] = round(self._seconds(), 3)
 
     def _check(self, line: dict[str, Any]) -> None:
         """fp16 scales its gradients, so an infinite one is nothing there: the step is left out."""
@@ -126,15 +147,33 @@ class Watch:
                        f"learning_rate (now {self.config.learning_rate:g}) or a longer warmup with --update, and look at the "
                        "rows with the longest answers")
 
-    def _agreed(self) -> bool:
-        """Whether any process was asked to stop: all must save the same step."""
-        if self._group is None:
-            return bool(self.stopped)
+    def _stops(self, work: Work) -> bool:
+        """Whether any process was asked to stop, or time is up for rank 0: all must save the same step, for the same reason."""
+        cap, first = self.config.budget.seconds, self.rank == 0
+        if first and time.monotonic() - self._noted >= NOTED:
+            self._note(work)
+        passed = (cap, work.seconds) if first and cap and work.step < work.steps and work.over(cap) else (0.0, 0.0)
+        stopped, cap, seconds = self._agreed(float(bool(self.stopped)), *passed)
+        if cap and not stopped:
+            self.spent = Work(seconds, work.step, work.steps).over(cap)
+        return bool(stopped or cap)
+
+    def _wait(self) -> None:
+        """Until all processes are here."""
         import torch
 
-        flag = torch.tensor([int(bool(self.stopped))])
-        torch.distributed.all_reduce(flag, group=self._group)
-        return bool(flag.item())
+        if self._group is not None:
+            torch.distributed.barrier(group=self._group)
+
+    def _agreed(self, *values: float) -> list[float]:
+        """The greatest of each value over all processes."""
+        if self._group is None:
+            return list(values)
+        import torch
+
+        found = torch.tensor(values, dtype=torch.float64)
+        torch.distributed.all_reduce(found, op=torch.distributed.ReduceOp.MAX, group=self._group)
+        return [float(value) for value in found]
 
     @contextmanager
     def signals(self) -> Iterator[None]:

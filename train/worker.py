@@ -120,9 +120,7 @@ def _run(stage: Stage[Any], job: Job[Any], watch: Watch, order: Order) -> Done:
         trainer = stage.trainer(job)
         _without_printing(trainer)
         trainer.train(resume_from_checkpoint=order.resume or None)
-        if watch.stopped or trainer.state.global_step < trainer.state.max_steps:
-            raise Interrupted(f"{watch.stopped or 'another process was stopped'}; the checkpoint of step {watch.saved} is kept: "
-                              "give the same command to go on")
+        watch.check_end(trainer.state)
         trainer.save_model(str(Path(order.work) / "model"))
         return Done(steps=trainer.state.global_step, epochs=float(trainer.state.epoch or 0), notes=job.notes)
     except PicaError:

@@ -8,10 +8,11 @@ from typing import Any
 from pica.eval.arena import Arena
 from pica.eval.audit.beside import Audited
 from pica.eval.tasks import read_tasks
-from pica.recipes.flywheel.campaign import label_of, start_of
 from pica.recipes.flywheel.config import FlywheelConfig, StageName
+from pica.recipes.flywheel.fighter import Fighter, label_of, start_of
+from pica.recipes.flywheel.gates import wins_needed
+from pica.recipes.flywheel.limits import percent
 from pica.recipes.flywheel.plan import FlywheelPlan, Planned, TrainEstimate, plan_campaign
-from pica.recipes.flywheel.steps import Fighter
 from pica.synth.errors import PicaError, UsageError
 from pica.synth.models import open_model
 from pica.synth.plan import Plan
@@ -38,9 +39,23 @@ def plan(config: FlywheelConfig) -> FlywheelPlan:
     first: Planned = {"evaluation": _battles(config, [start], measured, measuring=True)}
     iterations = [_iteration(config, number, part, measured, size, device) for number in range(1, config.iterations + 1)]
     notes = [f"prompts {prompts:,} before they are made ready: {measured:,} to measure on, {part:,} a part"]
+    notes += _gates(config, measured)
     if config.collapse.kl:
         notes.append(f"the KL divergence to the start asks each iteration's model for {config.collapse.kl} answers more")
     return plan_campaign(first, iterations, notes)
+
+
+def _gates(config: FlywheelConfig, prompts: int) -> list[str]:
+    """What the gates ask of a model in the first iteration and in the last, and how often luck passes."""
+    gates, last = config.gates, config.iterations
+    told = []
+    for number in (1,) if gates.error_rate == "per-decision" else sorted({1, last}):
+        wins = wins_needed(prompts, gates, number)
+        when = "every iteration" if gates.error_rate == "per-decision" else f"iteration {number}"
+        needed = "all are not enough: hold out more" if wins is None else f"{wins:,} must be won"
+        told.append(f"in {when} ({percent(gates.level_of(number))} interval) {needed}")
+    return [f"gates  of {prompts:,} prompts without a tie, {'; '.join(told)}",
+            f"if no model is better, one of {last:,} is promoted by luck with a chance of up to {100 * gates.lucky(last):.2g}%"]
 
 
 def _iteration(config: FlywheelConfig, number: int, part: int, measured: int, size: int | None, device: str) -> Planned:

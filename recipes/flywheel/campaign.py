@@ -8,9 +8,10 @@ again (`pica.recipes.flywheel.steps`), so a campaign that was killed, or stopped
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ import orjson
 
 from pica.recipes.flywheel import gates
 from pica.recipes.flywheel.config import START, FlywheelConfig, StageName
+from pica.recipes.flywheel.fighter import Fighter, start_of, trained
 from pica.recipes.flywheel.ratings import Rated, rate
 from pica.recipes.flywheel.records import Campaign, Decision, Gate, Iteration, StepRecord
 from pica.recipes.flywheel.report import write_campaign_report
 from pica.recipes.flywheel.shape import Look, look
-from pica.recipes.flywheel.steps import Fighter, Steps, trained
+from pica.recipes.flywheel.steps import Steps
+from pica.recipes.flywheel.turn import Turn
 from pica.synth.errors import BudgetSpent, FolderError, Interrupted, PicaError
 from pica.synth.folder import DatasetFolder
 from pica.synth.progress import Progress
@@ -45,10 +48,12 @@ class Outcome:
     fresh: bool
 
 
-def run_campaign(config: FlywheelConfig, out: Path, *, update: bool = False, progress: Progress | None = None) -> Outcome:
+def run_campaign(config: FlywheelConfig, out: Path, *, update: bool = False, progress: Progress | None = None,
+                 clock: Callable[[], float] = time.monotonic) -> Outcome:
     """Run the campaign in folder `out`, or go on with it, or find it complete.
 
-    `update`: changed settings hold for what is not decided yet; steps that they change are made again. Raises what stopped it
+    `update`: changed settings hold for what is not decided yet; steps that they change are made again. `clock` gives the seconds
+    that `budget.seconds` caps (a training goes by its own). Raises what stopped it
     (`Stopped`, `ModelError`, `UsageError`, `Diverged`, `NothingLearnt`), once `campaign.json` says so.
     """
     folder = DatasetFolder(out)
@@ -56,42 +61,16 @@ def run_campaign(config: FlywheelConfig, out: Path, *, update: bool = False, pro
         if update and (out / START / "decision.json").exists():
             _refuse(folder, config)
         folder.claim("flywheel", config.identity(), update=update)
-        return Wheel(config, folder, update=update, progress=progress or Progress("quiet")).run()
+        return Wheel(config, folder, update=update, progress=progress or Progress("quiet"), clock=clock).run()
     finally:
         folder.close()
-
-
-@dataclass
-class Turn:
-    """An iteration under way."""
-
-    number: int
-    folder: Path
-    best: Fighter
-    model: Fighter
-    reward: Fighter | None = None
-    battles: str = ""  # those that reward model and online training share
-    steps: list[StepRecord] = field(default_factory=list)
-    data: dict[str, int] = field(default_factory=dict)
-    learnt: list[Path] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    gates: list[Gate] = field(default_factory=list)
-
-    @property
-    def label(self) -> str:
-        """The candidate's label."""
-        return label_of(self.number)
-
-    def record(self, **more: Any) -> Iteration:
-        """The iteration as it stands."""
-        values: dict[str, Any] = {"data": self.data, "gates": self.gates, "warnings": self.warnings, "steps": self.steps, **more}
-        return Iteration(number=self.number, started_from=self.best.label, candidate=self.label, **values)
 
 
 class Wheel:
     """A campaign being run."""
 
-    def __init__(self, config: FlywheelConfig, folder: DatasetFolder, *, update: bool, progress: Progress) -> None:
+    def __init__(self, config: FlywheelConfig, folder: DatasetFolder, *, update: bool, progress: Progress,
+                 clock: Callable[[], float]) -> None:
         self.config, self.folder, self.root = config, folder, folder.path.absolute()
         self.progress = progress
         self.iterations: list[Iteration] = []
@@ -99,7 +78,7 @@ class Wheel:
         self.turning: Turn | None = None
         self._ratings: dict[int, Rated] = {}
         self.before = self._last()
-        self.steps = Steps(config, self.root, update, progress, self.before.spent.seconds if self.before else 0.0)
+        self.steps = Steps(config, self.root, update, progress, self.before.spent.seconds if self.before else 0.0, clock)
 
     def run(self) -> Outcome:
         """Every iteration, in order."""
@@ -122,6 +101,8 @@ class Wheel:
     def _turn_all(self) -> None:
         config = self.config
         config.check()
+        for name in (config.collapse.embedder, config.gates.embedder):
+            self.steps.embedder(name)  # an unknown one is an error before anything runs
         self.steps.pool()
         config.gates.check({task.category for task in self.steps.measured()})
         if not self.iterations:
@@ -206,7 +187,7 @@ class Wheel:
     def _given(self, turn: Turn, stage: StageName) -> list[StepRecord]:
         """What is learnt from evaluations that were there before, each by the first iteration that finds it in the settings."""
         taken = {step.name for one in self.iterations for step in one.steps}
-        names = {f"data-{stage}-given{number}": battles for number, battles in enumerate(self.config.battles, 1)}
+        names = {f"data-{stage}-given-{self.steps.mark(battles)}": battles for battles in self.config.battles}
         return [self.steps.select(turn.folder / name, stage, str(Path(battles).absolute()), "", turn.number)
                 for name, battles in names.items() if name not in taken]
 
@@ -224,8 +205,8 @@ class Wheel:
                   if step.kind == "select" and step.state == "done"]  # what the model before has learnt from counts too
         learnt = {one.relative_to(self.root).as_posix(): prompts_of(one) for one in [*before, *turn.learnt]}
         overlaps = gates.find_overlaps(learnt, {"the evaluation": sorted({_text(row["prompt"]) for row in rows})},
-                                       embedder=config.embedder, distance=config.distance)
-        return [gates.better(rows, candidate.label, turn.best.label, config),
+                                       embedder=self.steps.embedder(config.embedder), distance=config.distance)
+        return [gates.better(rows, candidate.label, turn.best.label, config, decision=turn.number),
                 gates.categories(rows, candidate.label, turn.best.label, config),
                 gates.clean(overlaps, sum(map(len, learnt.values()))), gates.judge(audit, config),
                 gates.budget(self.steps.total(), self.config.budget)]
@@ -272,7 +253,10 @@ class Wheel:
             raise
 
     def _stop(self, error: PicaError) -> None:
-        turn = self.turning
+        """Write down why, and in which step."""
+        turn, step = self.turning, self.steps.under_way
+        if turn is not None and step is not None:
+            turn.steps.append(msgspec.structs.replace(step, reason=str(error)))
         if turn is not None and turn.number and isinstance(error, BudgetSpent):
             turn.gates = [Gate("budget", False, str(error))]
         self._write("stopped", str(error))
@@ -282,7 +266,7 @@ class Wheel:
         if count not in self._ratings:
             config, arena = self.config, self.config.arena_config({})
             rows = {number: self.steps.rows(self._place(number) / "evaluation") for number in range(count)}
-            self._ratings[count] = rate(rows, anchor=START, level=config.gates.level, rounds=config.gates.rounds,
+            self._ratings[count] = rate(rows, anchor=START, level=config.gates.level, rounds=config.rounds,
                                         seed=config.seed, prior=arena.prior, strong=arena.strong)
         return self._ratings[count]
 
@@ -302,8 +286,7 @@ class Wheel:
             ratings=rated.ratings if rated else [], method=rated.method if rated else "", spent=self.steps.total(),
             warnings=warnings)
         self.folder.write_text("campaign.json", msgspec.json.format(msgspec.json.encode(campaign), indent=2).decode() + "\n")
-        if self.iterations:
-            write_campaign_report(campaign, self.folder.path)
+        write_campaign_report(campaign, self.folder.path)
         return campaign
 
     def _with_costs(self, iteration: Iteration) -> Iteration:
@@ -326,17 +309,6 @@ def _refuse(folder: DatasetFolder, config: FlywheelConfig) -> None:
     if changed := [name for name in FIXED if name in old and old[name] != new[name]]:
         raise FolderError(f"{folder.path} has measured models already, so {', '.join(changed)} cannot change there: they decide "
                           "which prompts are held out, and what ratings are compared with; give another --out")
-
-
-def start_of(config: FlywheelConfig) -> Fighter:
-    """The model that a campaign starts from."""
-    name = config.target.name
-    return Fighter(START, config.target, f"hf/{name.removeprefix('vllm/')}" if name.startswith("vllm/") else name)
-
-
-def label_of(number: int) -> str:
-    """The label of the candidate of an iteration."""
-    return f"iteration {number}" if number else START
 
 
 def prompts_of(folder: Path) -> list[str]:

@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from pica.eval.contestants import Contestant
-from pica.eval.judging import EMBEDDED_TOKENS, embedded
+from pica.eval.judging_config import EMBEDDED_TOKENS, Contestant, embedded
 from pica.recipes.arena_learning.rules import Rules
-from pica.recipes.flywheel.limits import GatesConfig
+from pica.recipes.flywheel.limits import CampaignBudget, GatesConfig
 from pica.synth.budget import Budget
 from pica.synth.config import CallConfig, load_config, parse_config
 from pica.synth.errors import UsageError
 from pica.synth.models.base import ModelConfig, Sampling
 
 if TYPE_CHECKING:  # what help does not need
-    from pica.eval.arena import ArenaConfig
+    from pica.eval.arena_config import ArenaConfig
     from pica.recipes.arena_learning.config import ArenaLearningConfig
     from pica.recipes.prompt_pool.config import PromptPoolConfig
     from pica.train.config import TrainConfig
@@ -39,7 +38,7 @@ VOLATILE = ("iterations", "concurrency", "budget", "durability", "missing")
 #: settings that the campaign itself gives to the commands it uses
 GIVEN = {"pool": ("data", "seed", "held_out", "parts", "part_size", "n"),
          "evaluation": ("models", "target", "tasks", "split", "seed", "ledger", "budget", "concurrency", "durability"),
-         "train": ("data", "model", "stage", "seed")}
+         "train": ("data", "model", "stage", "seed", "budget")}
 
 
 class StageConfig(Rules):
@@ -72,6 +71,7 @@ class FlywheelConfig(CallConfig):
     data: list[str] = Field([], description=f"prompts: dataset folders, files, hub ids ORG/NAME, or {', '.join(PROMPTS)}")
     pool: dict[str, Any] = Field({}, description="how they are made ready: settings of `pica run prompt-pool`")
     held_out: int = Field(200, ge=0, description="prompts kept from training, on which every model is measured")
+    budget: CampaignBudget = Field(CampaignBudget(), description="caps on the whole campaign; a higher one goes on")
     tasks: str = Field("", description="measure on these tasks instead: a name, file, folder or hub id (with held_out=0)")
     part_size: int = Field(0, ge=0, description="prompts of a part; 0: the pool is dealt evenly to all battles that feed a stage")
     iterations: int = Field(3, ge=1, le=1000, description="turns of the wheel; may be raised later where part_size is given")
@@ -93,6 +93,7 @@ class FlywheelConfig(CallConfig):
     tries: int = Field(3, ge=1, le=20, description="tries until a verdict counts as unscored")
     missing: float = Field(0.1, ge=0, le=1, description="share of a step's battles that may get no answer; with more the "
                                                         "campaign stops, and asks again when it goes on")
+    rounds: int = Field(1000, ge=100, le=100_000, description="rounds of the bootstrap behind ratings")
     engine: Literal["hf", "vllm"] = Field("hf", description="what answers for trained models")
     evaluation: dict[str, Any] = Field({}, description="how models are measured: settings of `pica eval arena`, such as judge")
     gates: GatesConfig = Field(GatesConfig(), description="what a model must pass to replace the one before")
@@ -192,11 +193,11 @@ class FlywheelConfig(CallConfig):
 
     def arena_config(self, values: Mapping[str, Any], *, measuring: bool = True) -> ArenaConfig:
         """How models fight (`measuring` is false for battles that feed a stage, which no audit goes with)."""
-        from pica.eval.arena import ArenaConfig
+        from pica.eval.arena_config import ArenaConfig
 
         own = {"judge": [judge.model_dump() for judge in self.judge], "judge_prompt": self.judge_prompt, "tries": self.tries,
                "answer": self.answer.model_dump(), "judging": self.judging.model_dump(), "verdict": "scores",
-               "level": self.gates.level, "rounds": self.gates.rounds}
+               "level": self.gates.level, "rounds": self.rounds}
         if measuring:
             _refuse("evaluation", self.evaluation)
             own.update(self.evaluation)
@@ -224,21 +225,20 @@ class FlywheelConfig(CallConfig):
         _refuse("train", settings.train, f"{stage}.train")
         base = load_config(kind.config_class, file=train_file(settings.config)) if settings.config else kind.config_class()
         given = base.model_dump(exclude_unset=True) if settings.config else {}
+        if "budget" in given:
+            raise UsageError(f"{stage}.config={settings.config} holds a budget, which the campaign sets; leave it out there")
         more = {"data": data, "model": model, "seed": self.seed % 2**32}
         return _parsed(kind.config_class, {**given, **settings.train, **more}, f"{stage}.train")
 
     def check(self) -> None:
         """Raise `UsageError` for what a stage refuses, and for packages that are missing, before anything runs."""
-        from pica.synth.embed import open_embedder
         from pica.train.run import need_packages
         from pica.train.stage import load_stage
 
         need_packages()
-        if (name := self.collapse.embedder) != "none":
-            if find_spec("sklearn") is None:
-                raise UsageError("scikit-learn is not installed, which topics of answers need; run: pip install "
-                                 '"pica[filters]", or say collapse.embedder=none')
-            open_embedder(name)
+        if self.collapse.embedder != "none" and find_spec("sklearn") is None:
+            raise UsageError('scikit-learn is not installed, which topics of answers need; run: pip install "pica[filters]", or '
+                             "say collapse.embedder=none")
         for stage in self.ordered:
             made = self.train_config(stage, [{"source": "data"}], "local")
             if stage != "online" or self.online.train.get("rewards"):  # else it gets the reward model, once there is one

@@ -10,14 +10,16 @@ What cannot be told refuses: a model stays until another one is proven better.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from math import fsum, nan
 from typing import Any, NamedTuple
 
-from pica.eval.means import Estimate, mean
-from pica.recipes.flywheel.limits import GatesConfig
+from pica.eval.likelihood import likelihood_interval
+from pica.recipes.flywheel.limits import GatesConfig, percent
 from pica.recipes.flywheel.records import Decision, Gate, Spent
 from pica.synth.budget import Budget
+from pica.synth.embed import Embedder
 from pica.synth.errors import UsageError
 
 NAMED = 3               # overlaps that a reason quotes
@@ -46,51 +48,95 @@ def fought(rows: Rows, candidate: str, current: str) -> list[Fought]:
     return found
 
 
-def better(rows: Rows, candidate: str, current: str, config: GatesConfig) -> Gate:
+class _Shares(NamedTuple):
+    """What battles say. `by_prompt`: the candidate's share of the win, its mean where a prompt has several battles."""
+
+    by_prompt: list[float]
+    battles: int
+    unscored: int
+
+    @classmethod
+    def of(cls, battles: Sequence[Fought]) -> _Shares:
+        """Those of these battles."""
+        shares: dict[str, list[float]] = {}
+        for battle in battles:
+            if battle.share is not None:
+                shares.setdefault(battle.task, []).append(battle.share)
+        return cls([fsum(some) / len(some) for some in shares.values()], len(battles),
+                   sum(battle.share is None for battle in battles))
+
+    @property
+    def prompts(self) -> int:
+        """Prompts with a verdict."""
+        return len(self.by_prompt)
+
+    @property
+    def mean(self) -> float:
+        """The share over prompts; NaN without one."""
+        return fsum(self.by_prompt) / self.prompts if self.prompts else nan
+
+    @property
+    def counted(self) -> str:
+        """How many there are, in a sentence."""
+        missing = f" ({self.unscored:,} battles without a verdict are left out)" if self.unscored else ""
+        return f"{_many(self.prompts, 'prompt')} with a verdict{missing}"
+
+
+def better(rows: Rows, candidate: str, current: str, config: GatesConfig, *, decision: int = 1) -> Gate:
     """The lower end of the candidate's share of the win over `current` is above one half plus the margin.
 
-    The interval comes from drawing prompts (`pica.eval.means`). Too few scored prompts, or too many battles without a
-    verdict, refuse. `value` is the lower end, None where there is none.
+    Prompts are independent, and the interval is that of the empirical likelihood (`pica.eval.likelihood`), at the level of this
+    decision of the campaign. Too few scored prompts, or too many battles without a verdict, refuse. `value` is the lower end,
+    None where there is none.
     """
-    battles, limit = fought(rows, candidate, current), 0.5 + config.margin
-    estimate = mean([battle.share for battle in battles], prompt=[battle.task for battle in battles], bounds=(0, 1),
-                    level=config.level, rounds=config.rounds)
-    if refusal := _too_little(battles, estimate, config, f"{candidate} against {current}"):
+    shares, limit = _Shares.of(fought(rows, candidate, current)), 0.5 + config.margin
+    if refusal := _too_little(shares, config, f"{candidate} against {current}"):
         return Gate("better", False, refusal, None, limit)
-    passed = estimate.lower > limit
-    return Gate("better", passed, f"{candidate} wins {estimate.value:.1%} ({estimate.lower:.1%} to {estimate.upper:.1%}) against "
-                f"{current} on {_counted(estimate)}; the lower end {'is above' if passed else 'must be above'} {limit:.1%}",
-                estimate.lower, limit)
+    level = config.level_of(decision)
+    lower, upper = likelihood_interval(shares.by_prompt, level=level)
+    passed = lower > limit
+    never = "" if wins_needed(shares.prompts, config, decision) else ", and not even wins alone would be: hold out more prompts"
+    return Gate("better", passed, f"{candidate} wins {shares.mean:.1%} ({percent(level)} interval {lower:.1%} to {upper:.1%}) "
+                f"against {current} on {shares.counted}; the lower end {'is above' if passed else 'must be above'} {limit:.1%}"
+                f"{never}", lower, limit, level)
 
 
-def _too_little(battles: Sequence[Fought], estimate: Estimate, config: GatesConfig, who: str) -> str:
+def _too_little(shares: _Shares, config: GatesConfig, who: str) -> str:
     """Why nothing can be told of these battles; empty where something can."""
-    if not battles:
+    if not shares.battles:
         return f"there is no battle of {who}"
-    if not estimate.n:
-        return f"none of the {len(battles):,} battles of {who} has a verdict"
-    if estimate.prompts < config.least:
-        return f"only {_counted(estimate)} of {who}; at least {config.least:,} are needed"
-    if estimate.unscored > config.unscored * len(battles):
-        return (f"{estimate.unscored:,} of {len(battles):,} battles of {who} have no verdict; at most {config.unscored:.0%} may "
+    if not shares.prompts:
+        return f"none of the {shares.battles:,} battles of {who} has a verdict"
+    if shares.prompts < config.least:
+        return f"only {shares.counted} of {who}; at least {config.least:,} are needed"
+    if shares.unscored > config.unscored * shares.battles:
+        return (f"{shares.unscored:,} of {shares.battles:,} battles of {who} have no verdict; at most {config.unscored:.0%} may "
                 "have none")
     return ""
-
-
-def _counted(estimate: Estimate) -> str:
-    missing = f" ({estimate.unscored:,} battles without a verdict are left out)" if estimate.unscored else ""
-    return f"{_many(estimate.prompts, 'prompt')} with a verdict{missing}"
 
 
 def _many(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def categories(rows: Rows, candidate: str, current: str, config: GatesConfig) -> Gate:
-    """No category of the held-out prompts falls by more than its limit: in each, the candidate's mean share of the win over
-    `current` is at least one half less the limit.
+def wins_needed(prompts: int, config: GatesConfig, decision: int) -> int | None:
+    """Of so many prompts without a tie, how many a model must win to pass `better`; None where not even all are enough."""
+    level, limit = config.level_of(decision), 0.5 + config.margin
 
-    The mean alone is compared, so a category of few prompts refuses by chance now and then. One with fewer scored prompts than
+    def passes(wins: int) -> bool:
+        return likelihood_interval([1.0] * wins + [0.0] * (prompts - wins), level=level)[0] > limit
+
+    if prompts < config.least or not passes(prompts):
+        return None
+    return bisect_left(range(prompts + 1), True, key=passes)
+
+
+def categories(rows: Rows, candidate: str, current: str, config: GatesConfig) -> Gate:
+    """No category of the held-out prompts falls by more than its limit: in each, the candidate's share of the win over `current`
+    is at least one half less the limit.
+
+    With `category_by=share` the share alone is compared, so a category of few prompts refuses by luck now and then, and one of
+    many categories often; with `upper`, the upper end of its interval at `level`. A category with fewer scored prompts than
     `category_least` is not judged, and named. `value` and `limit` are those of the category that is nearest to its limit, or
     furthest below.
     """
@@ -105,28 +151,33 @@ def categories(rows: Rows, candidate: str, current: str, config: GatesConfig) ->
     if small:
         said.append(f"not judged, with fewer than {config.category_least:,} scored prompts: {', '.join(small)}")
     worst = judged[0] if judged else None
-    return Gate("categories", not fallen, "; ".join(said), worst.share if worst else None, worst.floor if worst else None)
+    return Gate("categories", not fallen, "; ".join(said), worst.most if worst else None, worst.floor if worst else None,
+                config.level if config.category_by == "upper" else None)
 
 
 class _Category(NamedTuple):
-    """How a category went. `prompts`: those with a verdict. `share`: of the win, NaN without one; `floor`: the least allowed."""
+    """How a category went. `prompts`: those with a verdict. `share`: of the win, NaN without one. `most`: what is compared, the
+    share or its upper end; `floor`: the least that it may be."""
 
     name: str
     prompts: int
     share: float
+    most: float
     floor: float
 
     @classmethod
     def of(cls, name: str, battles: Sequence[Fought], config: GatesConfig) -> _Category:
         """The category `name` of these battles."""
-        scored = [(battle.task, battle.share) for battle in battles if battle.category == name and battle.share is not None]
-        share = fsum(share for _, share in scored) / len(scored) if scored else nan
-        return cls(name, len({task for task, _ in scored}), share, config.floor(name))
+        shares = _Shares.of([battle for battle in battles if battle.category == name])
+        most = shares.mean
+        if config.category_by == "upper":  # one prompt tells nothing
+            most = likelihood_interval(shares.by_prompt, level=config.level)[1] if shares.prompts > 1 else 1.0
+        return cls(name, shares.prompts, shares.mean, most, config.floor(name))
 
     @property
     def room(self) -> float:
         """How far it is above its limit."""
-        return self.share - self.floor
+        return self.most - self.floor
 
     @property
     def fell(self) -> bool:
@@ -141,7 +192,8 @@ class _Category(NamedTuple):
     @property
     def told(self) -> str:
         """Its share, and what is allowed."""
-        return f"{self.title} wins {self.share:.1%} of {_many(self.prompts, 'prompt')} (at least {self.floor:.1%})"
+        end = f", upper end {self.most:.1%}" if self.most != self.share else ""
+        return f"{self.title} wins {self.share:.1%} of {_many(self.prompts, 'prompt')}{end} (at least {self.floor:.1%})"
 
 
 def clean(overlaps: Sequence[str], checked: int) -> Gate:
@@ -158,20 +210,19 @@ def clean(overlaps: Sequence[str], checked: int) -> Gate:
                 f"{'; '.join(overlaps[:NAMED])}{more}", len(overlaps), 0)
 
 
-def find_overlaps(prompts: Mapping[str, Sequence[str]], evaluation: Mapping[str, Sequence[str]], *, embedder: str = "",
-                  distance: float = 0.05) -> list[str]:
+def find_overlaps(prompts: Mapping[str, Sequence[str]], evaluation: Mapping[str, Sequence[str]], *,
+                  embedder: Embedder | None = None, distance: float = 0.05) -> list[str]:
     """A sentence for each text that holds an evaluation prompt, by shared words and, with an `embedder`, by embeddings within
     `distance` (`pica.synth.filters.decontaminate`).
 
     `prompts`: name of a dataset -> the texts of its rows, in their order; `evaluation`: name of an evaluation -> its prompts.
-    Raises `UsageError` where there is no evaluation prompt to look for, or no such embedder.
+    Raises `UsageError` where there is no evaluation prompt to look for.
     """
-    from pica.synth.embed import open_embedder
     from pica.synth.filters.decontaminate import EvalIndex
 
     if not any(evaluation.values()):
         raise UsageError("there is no evaluation prompt to look for in the training data; give held-out prompts")
-    index = EvalIndex(evaluation, embedder=open_embedder(embedder) if embedder else None, threshold=distance)
+    index = EvalIndex(evaluation, embedder=embedder, threshold=distance)
     return [f"row {number:,} of {name} {_shortened(overlap.explain())}" for name, texts in prompts.items()
             for number, overlap in enumerate(index.overlaps(texts), 1) if overlap is not None]
 

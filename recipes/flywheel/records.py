@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+StepKind = Literal["battle", "select", "train", "evaluate"]
 StepState = Literal["done", "skipped", "stopped"]
 State = Literal["running", "stopped", "complete"]
 
@@ -38,21 +39,23 @@ class Rating(msgspec.Struct, frozen=True):
 
 
 class Gate(msgspec.Struct, frozen=True):
-    """One condition of a promotion. `value` and `limit` are what was compared, None where nothing could be."""
+    """One condition of a promotion. `value` and `limit` are what was compared, None where nothing could be. `level`: of the
+    interval that was asked, None where none was."""
 
     name: str
     passed: bool
     reason: str
     value: float | None = None
     limit: float | None = None
+    level: float | None = None
 
 
 class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One step of an iteration. `name`: such as battles-sft; `folder` is relative to the campaign's. `rows`: battles fought, rows
-    selected, rows trained on. `figures`: a few more numbers, flat."""
+    selected, rows trained on. `figures`: a few more numbers, flat. `reason`: why it was skipped, or what stopped it."""
 
     name: str
-    kind: Literal["battle", "select", "train", "evaluate"]
+    kind: StepKind
     folder: str
     state: StepState
     reason: str = ""

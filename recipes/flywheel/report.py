@@ -12,11 +12,12 @@ from typing import Any
 
 import msgspec
 
+from pica.recipes.flywheel.config import START
+from pica.recipes.flywheel.limits import percent
 from pica.recipes.flywheel.records import Campaign, Iteration, Rating, Spent, StepRecord
 from pica.synth.progress import duration
 from pica.synth.report import Column, Intervals, Lines, Link, Point, Report, ReportInfo, Section, Table, write_report
 
-START = "start"
 PAGE = "report.html"
 VARIETY = ("distinct_1", "distinct_2", "distinct_3", "self_similarity", "repeated", "topic_entropy")  # between 0 and 1
 REFUSED = "\N{BALLOT X} refused"
@@ -45,7 +46,7 @@ def campaign_report(campaign: Campaign, folder: Path) -> Report:
     sections = [*_ratings(campaign, turns), *_decisions(turns, folder), *_gates(turns), *_data(turns),
                 *_collapse(campaign.iterations), *_cost(campaign)]
     title = f"Flywheel: {len(turns)} iteration{'s' * (len(turns) != 1)}"
-    return Report(title=title, subtitle=folder.name, verdict=verdict(campaign), warnings=_warnings(campaign),
+    return Report(title=title, subtitle=folder.name, verdict=verdict(campaign), warnings=campaign.warnings,
                   facts=_facts(campaign), sections=sections, rows=_rows(campaign, folder), columns=_COLUMNS, preview="what")
 
 
@@ -93,11 +94,6 @@ def _at(campaign: Campaign) -> str:
         return ""
     done = f" after {open_ones[-1].steps[-1].name}" if open_ones[-1].steps else ""
     return f" (iteration {open_ones[-1].number}{done})"
-
-
-def _warnings(campaign: Campaign) -> list[str]:
-    told = [f"{one.candidate}: {warning}" for one in campaign.iterations for warning in one.warnings]
-    return list(dict.fromkeys([*campaign.warnings, *told]))
 
 
 def _facts(campaign: Campaign) -> list[tuple[str, str]]:
@@ -150,10 +146,11 @@ def _decisions(turns: Sequence[Iteration], folder: Path) -> list[Section]:
 
 
 def _gates(turns: Sequence[Iteration]) -> list[Section]:
-    rows = [[f"iteration {one.number}", gate.name, "passed" if gate.passed else REFUSED, gate.value, gate.limit, gate.reason]
-            for one in turns for gate in one.gates]
-    return [Table("Gates", ["iteration", "gate", "outcome", "value", "limit", "reason"], rows,
-                  note="a model is promoted when it passes all of them")] if rows else []
+    rows = [[f"iteration {one.number}", gate.name, "passed" if gate.passed else REFUSED, gate.value, gate.limit,
+             percent(gate.level) if gate.level else None, gate.reason] for one in turns for gate in one.gates]
+    return [Table("Gates", ["iteration", "gate", "outcome", "value", "limit", "level", "reason"], rows,
+                  note="a model is promoted when it passes all of them; level: of the interval that the value is an end of")
+            ] if rows else []
 
 
 def _data(turns: Sequence[Iteration]) -> list[Section]:

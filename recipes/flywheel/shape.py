@@ -9,8 +9,8 @@ from typing import Any
 
 from pica.eval.collapse import Baseline, answers_of, compare, prompts_of
 from pica.recipes.flywheel.config import START
-from pica.recipes.flywheel.steps import Fighter, Steps
-from pica.synth.embed import open_embedder
+from pica.recipes.flywheel.fighter import Fighter
+from pica.recipes.flywheel.steps import Steps
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -27,8 +27,8 @@ def look(steps: Steps, folder: Path, model: Fighter, start: Fighter) -> Look:
     """The answers of `model` in the evaluation in `folder`, beside those of the start, which may be the model itself."""
     config = steps.config.collapse
     first = steps.rows(steps.root / START / "evaluation")
-    baseline = Baseline.of(answers_of(first, START), prompts_of(first), seed=steps.config.seed,
-                           embedder=None if config.embedder == "none" else open_embedder(config.embedder))
+    baseline = Baseline.of(answers_of(first, START), prompts_of(first), embedder=steps.embedder(config.embedder),
+                           seed=steps.config.seed)
     if model is start:
         return Look(baseline.shape.to_json())
     shape = baseline.measure(answers_of(steps.rows(folder / "evaluation"), model.label))

@@ -8,64 +8,58 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 
 from pica.eval.arena import Arena
 from pica.eval.tasks import Task, read_tasks
 from pica.recipes.arena_learning.recipe import ArenaLearning, NothingSelected
 from pica.recipes.flywheel.config import FlywheelConfig, StageName
-from pica.recipes.flywheel.records import Spent, StepRecord
+from pica.recipes.flywheel.fighter import Fighter
+from pica.recipes.flywheel.limits import CampaignBudget
+from pica.recipes.flywheel.records import Spent, StepKind, StepRecord
 from pica.recipes.prompt_pool.recipe import PromptPool
 from pica.synth.budget import Budget
+from pica.synth.embed import Embedder, open_embedder
 from pica.synth.errors import BudgetSpent, TooManyFailures, UsageError
 from pica.synth.ledger import Spent as Used
 from pica.synth.ledger.stats import spent_by_owner, stats
-from pica.synth.models import open_model
-from pica.synth.models.base import ModelConfig
 from pica.synth.progress import Progress
 from pica.synth.recipe import Recipe, make
 from pica.synth.source import open_source
 from pica.train.progress import TrainProgress
 from pica.train.run import train
+from pica.train.seconds import read_work
 from pica.train.stage import load_stage
 
 HELD_OUT = "held_out"
 NO_ANSWER = "no answer: "  # how the reason of a row begins that failed for want of one
 
 
-@dataclass(frozen=True)
-class Fighter:
-    """A model of the campaign: its label, how it is asked, and what a training starts from."""
-
-    label: str
-    model: ModelConfig
-    weights: str
-
-    @property
-    def contestant(self) -> dict[str, Any]:
-        """As evaluations take it. Weights on this disk count by their content, so that new ones are measured anew."""
-        values = self.model.model_dump()
-        if self.model.name.startswith(("hf/", "vllm/", "llamacpp/")):
-            values["identity"] = open_model(self.model).identity
-        return {**values, "label": self.label}
-
-
 @dataclass
 class Steps:
-    """Does the steps of the campaign in `root`. `since`: seconds of work before this process."""
+    """Does the steps of the campaign in `root`. `since`: seconds of work before this process; `clock` gives seconds.
+    `under_way`: the step that is being done, as it is recorded should it stop."""
 
     config: FlywheelConfig
     root: Path
     update: bool = False
     progress: Progress = field(default_factory=lambda: Progress("quiet"))
     since: float = 0.0
-    _began: float = field(default_factory=time.monotonic)
+    clock: Callable[[], float] = field(default=time.monotonic)
+    under_way: StepRecord | None = None
+    _embedders: dict[str, Embedder] = field(default_factory=dict)
+    _began: float = field(init=False)
     _counted: tuple[list[tuple[int, int]], dict[str, Used]] | None = None
+
+    def __post_init__(self) -> None:
+        self._began = self.clock()
 
     @property
     def ledger(self) -> Path:
@@ -75,7 +69,7 @@ class Steps:
     @property
     def seconds(self) -> float:
         """Seconds of work so far, this process and those before."""
-        return self.since + time.monotonic() - self._began
+        return self.since + self.clock() - self._began
 
     def pool(self) -> None:
         """Make the prompts ready, in as many parts as the iterations need. Raises `UsageError` where there are fewer."""
@@ -102,59 +96,78 @@ class Steps:
     def battle(self, folder: Path, target: Fighter, part: int) -> StepRecord:
         """The target fights every rival on a part of the prompts."""
         split = f"part{part}"
-        self.progress.say(f"{self._named(folder)}: {target.label} against {len(self.config.rivals)} rivals on {split}")
-        manifest = self._fight(folder, target, [target], self._where(split), measuring=False)
-        return self._record(folder, "battle", manifest["rows"]["out"], _own(manifest, target.label))
+        with self._doing(folder, "battle", f"{target.label} against {len(self.config.rivals)} rivals on {split}"):
+            manifest = self._fight(folder, target, [target], self._where(split), measuring=False)
+            return self._record(folder, "battle", manifest["rows"]["out"], _own(manifest, target.label))
 
     def evaluate(self, folder: Path, candidate: Fighter, others: Sequence[Fighter]) -> StepRecord:
         """The candidate against the other models and every rival, on what no training sees."""
-        self.progress.say(f"{self._named(folder)}: {candidate.label} is measured")
-        manifest = self._fight(folder, candidate, [candidate, *others], self._held, measuring=True)
-        return self._record(folder, "evaluate", manifest["rows"]["splits"].get("train", 0), _own(manifest, candidate.label))
+        with self._doing(folder, "evaluate", f"{candidate.label} is measured"):
+            manifest = self._fight(folder, candidate, [candidate, *others], self._held, measuring=True)
+            return self._record(folder, "evaluate", manifest["rows"]["splits"].get("train", 0), _own(manifest, candidate.label))
 
     def select(self, folder: Path, stage: StageName, battles: str, target: str, iteration: int) -> StepRecord:
         """What a stage learns from: battles that the target lost. No rows where it lost none by enough."""
-        self.progress.say(f"{self._named(folder)}: lost battles are selected")
-        recipe = ArenaLearning(self.config.select_config(stage, battles, target, iteration=iteration, ledger=self.ledger))
-        try:
-            manifest = self._make(recipe, folder)
-        except NothingSelected as error:
-            return StepRecord(name=folder.name, kind="select", folder=self._relative(folder), state="skipped", reason=str(error))
-        return self._record(folder, "select", manifest["rows"]["out"], {"k": recipe.config.k_for(stage)})
+        with self._doing(folder, "select", "lost battles are selected"):
+            recipe = ArenaLearning(self.config.select_config(stage, battles, target, iteration=iteration, ledger=self.ledger))
+            try:
+                manifest = self._make(recipe, folder)
+            except NothingSelected as error:
+                return msgspec.structs.replace(self._record(folder, "select", 0, {}), state="skipped", reason=str(error))
+            return self._record(folder, "select", manifest["rows"]["out"], {"k": recipe.config.k_for(stage)})
+
+    def mark(self, battles: str) -> str:
+        """What tells an evaluation that was there before from others, wherever it stands in the settings."""
+        return str((_json(Path(battles) / "config.json") or {}).get("id", ""))[:8]
 
     def train(self, folder: Path, stage: StageName, data: Sequence[Path], start: Fighter, reward: Fighter | None) -> StepRecord:
         """A stage of training on these datasets."""
-        left = self._left(folder)
-        self.progress.say(f"{self._named(folder)}: {start.label} learns by {stage}")
-        config = self.config.train_config(stage, [{"source": str(one)} for one in data], start.weights)
-        if stage == "online":
-            scored = {} if reward is None or self.config.online.train.get("rewards") else {"rewards": [{"model": reward.weights}]}
-            config = type(config).model_validate({**config.model_dump(exclude_unset=True), **scored, "budget": left})
-        told = TrainProgress(self.progress.style)
-        manifest = train(load_stage(stage), config, folder, update=self.update, progress=told).manifest
-        figures = {"steps": manifest["steps"], "loss_first": manifest["loss"]["first"], "loss_last": manifest["loss"]["last"]}
-        return self._record(folder, "train", manifest["rows"]["used"], figures)
+        with self._doing(folder, "train", f"{start.label} learns by {stage}"):
+            left = self._left(folder)
+            config = self.config.train_config(stage, [{"source": str(one)} for one in data], start.weights)
+            given = config.model_dump(exclude_unset=True)
+            given["budget"] = {name: cap for name, cap in left if name in type(config.budget).model_fields}
+            if left.seconds is not None:  # a training counts its earlier attempts, and so did the campaign
+                given["budget"]["seconds"] = left.seconds + read_work(folder).seconds
+            if stage == "online" and reward is not None and not self.config.online.train.get("rewards"):
+                given["rewards"] = [{"model": reward.weights}]
+            told = TrainProgress(self.progress.style)
+            with self._capped(folder):
+                manifest = train(load_stage(stage), type(config).model_validate(given), folder, update=self.update,
+                                 progress=told).manifest
+            figures = {"steps": manifest["steps"], "loss_first": manifest["loss"]["first"], "loss_last": manifest["loss"]["last"]}
+            return self._record(folder, "train", manifest["rows"]["used"], figures)
 
     def divergence(self, folder: Path, model: Fighter, start: Fighter) -> dict[str, Any]:
         """The KL divergence of a model from the start, on prompts that no training sees; what the manifest notes of it."""
         from pica.eval.divergence import Divergence, DivergenceConfig
 
-        config, collapse = self.config, self.config.collapse
-        values = {**config.shared(self._left(folder), self.ledger), "model": _scored(model), "start": _scored(start),
-                  **self._held, "n": collapse.kl, "tokens": collapse.kl_tokens}
-        manifest = self._make(Divergence(DivergenceConfig.model_validate(values)), folder)
-        return dict(manifest["notes"])
+        with self._doing(folder, "evaluate", f"how far {model.label} went from {start.label}"):
+            config, collapse = self.config, self.config.collapse
+            values = {**config.shared(self._left(folder), self.ledger), "model": model.scored, "start": start.scored,
+                      **self._held, "n": collapse.kl, "tokens": collapse.kl_tokens}
+            manifest = self._make(Divergence(DivergenceConfig.model_validate(values)), folder)
+            return dict(manifest["notes"])
+
+    def embedder(self, name: str) -> Embedder | None:
+        """The embedder of that name, opened once a campaign; None for `none`."""
+        if name != "none" and name not in self._embedders:
+            self._embedders[name] = open_embedder(name)
+        return self._embedders.get(name)
 
     def rows(self, folder: Path) -> list[dict[str, Any]]:
         """The battles of an evaluation, those of its audit left out."""
         return list(open_source(str(folder)))
 
     def spent(self, folder: Path) -> Spent:
-        """What a step has used."""
-        if (found := _json(folder / "manifest.json")) and "stage" in found:
+        """What a step has used, one that is under way as well."""
+        found = _json(folder / "manifest.json")
+        if (folder / "settings.json").is_file():
             own = stats(folder / "ledger.sqlite").models if (folder / "ledger.sqlite").is_file() else ()
+            work = read_work(folder)
+            steps, seconds = (found["steps"], found["seconds"]) if found else (work.step, round(work.seconds, 3))
             return Spent(sum(one.calls for one in own), sum(one.prompt_tokens + one.completion_tokens for one in own),
-                         sum(one.cost for one in own), found["steps"], found["seconds"])
+                         sum(one.cost for one in own), steps, seconds)
         seconds = found["seconds"] if found else 0.0
         used = self._owners().get(str((_json(folder / "config.json") or {}).get("id", "")))
         if used is None:
@@ -210,18 +223,25 @@ class Steps:
         return {"tasks": tasks, "split": "" if tasks.endswith(".parquet") else split}
 
     def _make(self, recipe: Recipe[Any], folder: Path, *, retry: bool = False) -> dict[str, Any]:
-        try:
+        with self._capped(folder):
             return asyncio.run(make(recipe, folder, update=self.update, retry=retry, progress=self.progress)).manifest
+
+    @contextmanager
+    def _capped(self, folder: Path) -> Iterator[None]:
+        """A step that stops at what is left of a cap says so of the campaign's caps."""
+        try:
+            yield
         except BudgetSpent:
-            caps = ", ".join(f"{name}={cap:g}" for name, cap in self.config.budget if cap is not None)
-            raise BudgetSpent(f"the campaign's budget ({caps}) was spent in {self._named(folder)}; raise it and give the same "
-                              "command to go on") from None
+            caps, work = ", ".join(f"{name}={cap:g}" for name, cap in self.config.budget if cap is not None), read_work(folder)
+            at = f" at step {work.step:,} of {work.steps:,}" if work.steps else ""
+            raise BudgetSpent(f"the campaign's budget ({caps}) was spent in {self._named(folder)}{at}; raise it and give the "
+                              "same command to go on") from None
 
     def _left(self, folder: Path) -> Budget:
         """What a step may use: the campaign's caps less what all other steps have used. Raises `BudgetSpent`."""
         caps = self.config.budget
-        if caps == Budget():
-            return caps
+        if caps == CampaignBudget():
+            return Budget()
         others = sum((self.spent(one) for one in self._folders() if one != folder), Spent())
         left: dict[str, Any] = {}
         for name, used in (("calls", others.calls), ("tokens", others.tokens), ("cost", others.cost), ("seconds", self.seconds)):
@@ -233,7 +253,15 @@ class Steps:
                                       "and give the same command to go on")
         return Budget(**left)
 
-    def _record(self, folder: Path, kind: Any, rows: int, figures: dict[str, Any]) -> StepRecord:
+    @contextmanager
+    def _doing(self, folder: Path, kind: StepKind, what: str) -> Iterator[None]:
+        """Say that a step begins, and keep how it is recorded should it stop."""
+        self.progress.say(f"{self._named(folder)}: {what}")
+        self.under_way = StepRecord(name=folder.name, kind=kind, folder=self._relative(folder), state="stopped")
+        yield
+        self.under_way = None
+
+    def _record(self, folder: Path, kind: StepKind, rows: int, figures: dict[str, Any]) -> StepRecord:
         return StepRecord(name=folder.name, kind=kind, folder=self._relative(folder), state="done", rows=rows, figures=figures)
 
     def _relative(self, folder: Path) -> str:
@@ -246,24 +274,6 @@ class Steps:
         """The folders of all steps so far."""
         for pattern in ("pool", "start/*", "iterations/*/*"):
             yield from (path for path in sorted(self.root.glob(pattern)) if path.is_dir())
-
-
-def _scored(fighter: Fighter) -> ModelConfig:
-    """A model as it gives log-probabilities: the embedded one by its checkpoint."""
-    if fighter.model.name != "local":
-        return fighter.model
-    from pica.synth.models.embedded import checkpoint_path
-
-    return ModelConfig(name=f"hf/{checkpoint_path()}")
-
-
-def trained(label: str, folder: Path, config: FlywheelConfig) -> Fighter:
-    """The model that a training left in `folder`. It is asked as the one that the campaign starts from; engine arguments are
-    those of the same engine alone."""
-    same = config.target.name.startswith(f"{config.engine}/")
-    model = config.target.model_copy(update={"name": f"{config.engine}/{folder}", "identity": "", "revision": "",
-                                             "extra": config.target.extra if same else {}})
-    return Fighter(label, model, f"hf/{folder}")
 
 
 def _own(manifest: dict[str, Any], label: str) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,14 @@ def settings(folder: Path, model: Path, **more: Any) -> dict[str, Any]:
         "rivals": [{"name": "fake/magpie", "label": "writer"}, {"name": "fake/fixed?text=No.", "label": "no"}],
         "data": [str(prompts(folder))], "pool": {"min_length": 0, "prefix": 0, "languages": [], "embedder": "none"},
         "held_out": 8, "part_size": 4, "iterations": 2, "stages": ["sft"], "sft": STAGE, "dpo": STAGE,
-        "answer": {"max_tokens": 16}, "evaluation": {"audit": 0}, "gates": {"judge": "off", "rounds": 100},
+        "answer": {"max_tokens": 16}, "evaluation": {"audit": 0}, "gates": {"judge": "off"}, "rounds": 100,
         "collapse": {"embedder": "hash", "kl": 0}}
     return {**values, **more}
 
 
-def run(values: Mapping[str, Any], out: Path, *, update: bool = False) -> Outcome:
+def run(values: Mapping[str, Any], out: Path, *, update: bool = False, clock: Callable[[], float] = time.monotonic) -> Outcome:
     """Run a campaign, or go on with it."""
-    return run_campaign(parse_config(FlywheelConfig, dict(values)), out, update=update)
+    return run_campaign(parse_config(FlywheelConfig, dict(values)), out, update=update, clock=clock)
 
 
 def read(out: Path) -> dict[str, Any]:

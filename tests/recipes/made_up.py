@@ -34,7 +34,8 @@ def steps(number: int) -> list[StepRecord]:
 def gates(number: int) -> list[Gate]:
     """All passed, but for the third iteration's margin."""
     lower = {1: 12.0, 2: 8.5, 3: -31.25, 4: 4.0}[number]
-    return [Gate("better", number != 3, REFUSAL if number == 3 else "clears the margin", lower, 0.0),
+    return [Gate("better", number != 3, REFUSAL if number == 3 else "clears the margin", lower, 0.0,
+                 0.95),
             Gate("categories", True, "no category falls by more than 0.1", 0.02, 0.1),
             Gate("judge", True, "every null model loses", 0.03, 0.5), Gate("budget", True, "12 % of the calls are used")]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,11 +70,28 @@ def test_a_complete_campaign_is_found_so(tmp_path: Path, model: Path) -> None:
         run({**values, "iterations": 9}, out)
 
 
-def test_the_seed_decides_everything(tmp_path: Path, model: Path) -> None:
-    values = settings(tmp_path, model, iterations=1)
-    for name in ("one", "other"):
-        run(values, tmp_path / name)
-    assert lasting(tmp_path / "one") == lasting(tmp_path / "other")
+def test_the_seed_decides_everything_and_a_stop_in_a_training_nothing(tmp_path: Path, model: Path) -> None:
+    other = tmp_path / "other"
+    values = settings(tmp_path, model, iterations=1, sft={**STAGE, "train": {**TRAIN, "max_steps": 3}})
+
+    def clock() -> float:
+        """Leaves the training a millionth of a second."""
+        return 1e6 - 1e-6 if (other / "iterations/01/data-sft/manifest.json").exists() else 0.0
+
+    for step, cap in ((1, 1e6), (2, 1e6 + 1e-6)):
+        reason = (f"the campaign's budget (seconds=1e+06) was spent in iteration 01, sft at step {step} of 3; raise it and give "
+                  "the same command to go on")
+        with pytest.raises(BudgetSpent, match=f"^{re.escape(reason)}$"):
+            run({**values, "budget": {"seconds": cap}}, other, clock=clock)
+        stopped = read(other)
+        assert (stopped["state"], stopped["reason"], stopped["spent"]["train_steps"]) == ("stopped", reason, step)
+        assert [(gate["name"], gate["reason"]) for gate in stopped["iterations"][-1]["gates"]] == [("budget", reason)]
+        assert (other / f"iterations/01/sft/checkpoints/checkpoint-{step}/sealed.json").exists()
+    run({**values, "budget": {"seconds": 1e9}}, other, clock=clock)
+    run(values, tmp_path / "one")
+    whole, done = lasting(tmp_path / "one"), lasting(other)
+    decided = [json.loads(found.pop("iterations/01/decision.json"))["gates"][:4] for found in (whole, done)]  # the fifth: seconds
+    assert decided[0] == decided[1] and done == whole and read(other)["spent"]["train_steps"] == 3
     run({**values, "seed": 1}, tmp_path / "third")
     assert lasting(tmp_path / "third")["pool/data/held_out-00000-of-00001.parquet"] != lasting(tmp_path / "one")[
         "pool/data/held_out-00000-of-00001.parquet"]
@@ -113,7 +131,7 @@ def test_earlier_data_and_the_start_again(tmp_path: Path, model: Path) -> None:
 def test_a_killed_campaign_ends_in_the_same_bytes(tmp_path: Path, model: Path) -> None:
     harness = Path(__file__).with_name("campaign_kills.py")
     done = subprocess.run([sys.executable, str(harness), str(tmp_path), str(model)], capture_output=True, text=True, check=False,
-                          timeout=600, env={**os.environ, "PYTHONPATH": str(harness.parents[2]), "OMP_NUM_THREADS": "1"})
+                          timeout=3600, env={**os.environ, "PYTHONPATH": str(harness.parents[2]), "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
     killed = json.loads(done.stdout)
     assert sum(killed.values()) >= len(killed) - 1, f"hardly any run was still going when it was to be killed: {killed}"
@@ -137,6 +155,8 @@ def test_a_spent_budget_refuses_and_a_larger_one_goes_on(tmp_path: Path, model: 
     assert stopped["spent"]["calls"] <= 120
     last = stopped["iterations"][-1]
     assert [(gate["name"], gate["passed"]) for gate in last["gates"]] == [("budget", False)]
+    assert [(step["name"], step["state"], step["reason"]) for step in last["steps"][2:]] == [
+        ("sft", "done", ""), ("evaluation", "stopped", stopped["reason"])]
     assert not last["decision"]["promoted"] and last["decision"]["best"] == "start"
     assert not (out / "iterations/01/decision.json").exists()
     run({**values, "budget": {"calls": 10_000}}, out)
@@ -146,7 +166,7 @@ def test_a_spent_budget_refuses_and_a_larger_one_goes_on(tmp_path: Path, model: 
 def test_a_judge_that_fails_its_audit_refuses(tmp_path: Path, model: Path) -> None:
     out = tmp_path / "F"
     run(settings(tmp_path, model, iterations=1, judge="fake/judge?prefers=long", evaluation={"audit": {"tasks": 8}},
-                 gates={"rounds": 100}), out)
+                 gates={"embedder": "hash"}), out)
     found = read(out)
     gates = {gate["name"]: gate for gate in found["iterations"][1]["gates"]}
     assert not gates["judge"]["passed"] and "fails" in gates["judge"]["reason"]
@@ -166,7 +186,7 @@ def test_data_that_holds_evaluation_prompts_refuses(tmp_path: Path, model: Path)
     found = read(out)["iterations"][1]
     gates = {gate["name"]: gate for gate in found["gates"]}
     assert not gates["clean"]["passed"] and gates["clean"]["value"] == 8
-    assert "data-sft-given1" in gates["clean"]["reason"]
+    assert "data-sft-given-" in gates["clean"]["reason"]
     assert "clean: " in found["decision"]["reason"]
 
 
@@ -187,6 +207,12 @@ def test_a_threshold_that_selects_nothing_can_be_lowered(tmp_path: Path, model: 
     assert done["state"] == "complete" and done["iterations"][1]["data"]["sft"] > 0
     battles = next(step for step in done["iterations"][1]["steps"] if step["name"] == "battles-sft")
     assert battles["spent"]["calls"] <= calls, "the battles were kept"
+
+
+def test_an_unknown_embedder_is_refused_before_anything_runs(tmp_path: Path, model: Path) -> None:
+    with pytest.raises(UsageError, match="unknown embedder 'hsah'; did you mean 'hash'"):
+        run(settings(tmp_path, model, gates={"embedder": "hsah"}), tmp_path / "F")
+    assert not (tmp_path / "F" / "pool").exists()
 
 
 def test_prompts_that_are_all_copies_are_refused(tmp_path: Path, model: Path) -> None:
@@ -221,7 +247,12 @@ def test_a_judge_that_is_down_and_comes_back(tmp_path: Path, model: Path, script
     out, values = tmp_path / "F", settings(tmp_path, model, iterations=1, judge=[config.model_dump()])
     with pytest.raises((Stopped, PicaError), match="the judge is away"):
         run(values, out)
-    assert read(out)["state"] == "stopped" and "the judge is away" in read(out)["reason"]
+    stopped = read(out)
+    (step,) = stopped["iterations"][0]["steps"]
+    assert stopped["state"] == "stopped" and "the judge is away" in stopped["reason"]
+    assert (step["folder"], step["kind"], step["state"], step["reason"]) == (
+        "start/evaluation", "evaluate", "stopped", stopped["reason"])
+    assert "the judge is away" in (out / "report.html").read_text(encoding="utf-8")
     state["down"] = False
     run(values, out)
     assert read(out)["state"] == "complete"
@@ -285,9 +316,11 @@ def test_battles_without_an_answer_are_asked_for_again(tmp_path: Path, model: Pa
     ({"rivals": [{"name": "local", "label": "iteration 1"}]}, "'iteration 1' is taken"),
     ({"sft": {"train": {"learning_rat": 1}}}, "sft.train: unknown key 'learning_rat'; did you mean 'learning_rate'"),
     ({"sft": {"train": {"data": "D"}}}, "sft.train.data is set by the campaign"),
+    ({"sft": {"train": {"budget": {"seconds": 9}}}}, "sft.train.budget is set by the campaign"),
     ({"sft": {"config": "nothing"}}, "no settings of a training 'nothing'; give a YAML file, or one of: .*arena-learning-sft"),
     ({"pool": {"held_out": 3}}, "pool.held_out is set by the campaign"), ({"pool": {"lenght": 3}}, "pool: unknown key 'lenght'"),
-    ({"evaluation": {"models": []}}, "evaluation.models is set by the campaign")])
+    ({"evaluation": {"models": []}}, "evaluation.models is set by the campaign"),
+    ({"gates": {"error_rate": "campaign"}}, "'per-decision' or 'familywise'")])
 def test_wrong_settings_show_before_anything_runs(tmp_path: Path, more: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         parse_config(FlywheelConfig, settings(tmp_path, tmp_path, **more))
@@ -299,6 +332,11 @@ def test_the_plan_says_what_would_run(tmp_path: Path, model: Path, capsys: pytes
     assert main(["flywheel", "--config", str(file), "--plan"]) == 0
     text = capsys.readouterr().out
     assert "nothing was asked and nothing was trained" in text and "battles-dpo" in text
+    assert "\ngates  of 8 prompts without a tie, in every iteration (95% interval) 8 must be won\n" in text
+    assert "\nif no model is better, one of 2 is promoted by luck with a chance of up to 5%\n" in text
+    assert main(["flywheel", "--config", str(file), "--plan", "gates.error_rate=familywise"]) == 0
+    assert ("\ngates  of 8 prompts without a tie, in iteration 1 (97.5% interval) 8 must be won; in iteration 2 (99.17% "
+            "interval) all are not enough: hold out more\n") in capsys.readouterr().out
     assert main(["flywheel", "--config", str(file), "--plan", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["total"]["train_steps"] == 4 and found["total"]["calls"] > 0 and len(found["iterations"]) == 2

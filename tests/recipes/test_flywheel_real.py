@@ -9,7 +9,7 @@ import pytest
 from campaigns import read
 
 from pica.cli import main
-from pica.recipes.flywheel.shape import answers_of
+from pica.eval.collapse import answers_of
 from pica.synth.source import open_source
 
 pytestmark = pytest.mark.real

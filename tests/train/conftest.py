@@ -1,13 +1,13 @@
-"""A tiny random Llama, and small datasets, for trainings of seconds."""
+"""Fixtures for trainings of seconds: a tiny random Llama, and files of rows."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lessons import Write
 from tiny_llama import build_tiny
 
 
@@ -15,9 +15,6 @@ from tiny_llama import build_tiny
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny model with SmolLM2's chat template."""
     return build_tiny(tmp_path_factory.mktemp("models") / "tiny")
-
-
-Write = Callable[..., Path]
 
 
 @pytest.fixture
@@ -30,15 +27,3 @@ def lines(tmp_path: Path) -> Write:
         return path
 
     return write
-
-
-def talks(n: int = 16) -> list[dict[str, Any]]:
-    """Conversations of two turns."""
-    return [{"messages": [{"role": "user", "content": f"What is {i}?"}, {"role": "assistant", "content": f"It is {i}."},
-                          {"role": "user", "content": "Sure?"}, {"role": "assistant", "content": "Quite sure."}]}
-            for i in range(n)]
-
-
-def pairs(n: int = 16) -> list[dict[str, Any]]:
-    """Preference pairs as texts."""
-    return [{"prompt": f"What is {i}?", "chosen": f"It is {i}.", "rejected": "No idea, sorry."} for i in range(n)]

@@ -174,6 +174,18 @@ def test_a_budget_stops_the_training(lab: Lab) -> None:
     assert len(list(read_calls(lab.out / "ledger.sqlite"))) <= 5
 
 
+def test_time_is_capped_as_for_every_stage_and_scores_are_kept(lab: Lab) -> None:
+    settings = {"method": "rloo", "k": 2, "rewards": [{"judge": "fake/judge"}]}
+    with pytest.raises(BudgetSpent, match=r"^budget.seconds=1e-09 has passed at step 1 of 2 \("):
+        lab.train(**settings, budget={"seconds": 1e-9, "calls": 100})
+    scores = [line["score"] for line in lab.metrics]
+    lab.train(**settings, budget={"calls": 100})
+    assert len(scores) == 1 and [line["step"] for line in lab.metrics] == [1, 2]
+    whole = Lab(lab.model, lab.data.parent / "whole")
+    whole.train(**settings)
+    assert [line["score"] for line in whole.metrics] == [line["score"] for line in lab.metrics] and whole.moved() == lab.moved()
+
+
 def test_rewards_look_at_columns_of_the_data(lab: Lab) -> None:
     rewards = [{"rule": "exact", "column": "completion"}, {"rule": "length", "target": 3, "weight": 0.5}]
     notes = lab.train(method="rloo", k=2, rewards=rewards)["notes"]["online"]

@@ -99,12 +99,6 @@ def test_what_is_kept_stands_in_the_error(tmp_path: Path) -> None:
             rewards(PROMPTS, ANSWERS)
 
 
-def test_time_is_capped(tmp_path: Path) -> None:
-    with opened(Rule("length", partial(length, target=3)), tmp_path, budget=Budget(seconds=1e-9)) as rewards, pytest.raises(
-            BudgetSpent, match=r"budget.seconds=1e-09 has passed"):
-        rewards(PROMPTS, ANSWERS)
-
-
 def test_a_ledger_has_one_writer_and_is_free_afterwards(tmp_path: Path) -> None:
     scorer = Rule("length", partial(length, target=3))
     with opened(scorer, tmp_path) as rewards:

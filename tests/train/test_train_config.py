@@ -98,7 +98,8 @@ def test_trls_losses_and_fields_are_still_called_so() -> None:
 
 
 def test_identity_leaves_out_what_only_changes_the_way() -> None:
-    same = sft("data=A", "checkpoint_steps=7", "report_to=wandb", "per_device_batch_size=2", "gradient_checkpointing=true")
+    same = sft("data=A", "checkpoint_steps=7", "report_to=wandb", "per_device_batch_size=2", "gradient_checkpointing=true",
+               "budget.seconds=60")
     assert same.identity() == sft("data=A").identity() != sft("data=A", "learning_rate=1e-3").identity()
 
 
@@ -115,6 +116,7 @@ def test_a_config_of_another_stage_is_refused_and_shipped_ones_are_found(capsys:
 def test_help_prints_every_key(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", stage, "--help"]) == 0
     text = capsys.readouterr().out
+    assert "budget.seconds" in text and "seconds of training in this folder, earlier attempts included" in text
     assert "learning_rate" in text and "lora.r" in text and "magpie-sft" in text and "[number, default" in text
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Write, pairs, talks
 from hypothesis import given
 from hypothesis import strategies as st
+from lessons import Write, pairs, talks
 
 from pica.synth.config import parse_config
 from pica.synth.errors import UsageError

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Write
+from lessons import Write
 
 from pica.cli import main
 

@@ -19,12 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Write, build_tiny, pairs, talks
+from lessons import Write, pairs, talks
+from tiny_llama import build_tiny
 
+from pica.cli import main
 from pica.synth.config import parse_config
-from pica.synth.errors import FolderError, Interrupted, UsageError
+from pica.synth.errors import BudgetSpent, FolderError, Interrupted, UsageError
 from pica.synth.models import open_model
 from pica.synth.models.base import Answer, ModelConfig, Request, Sampling, assistant, user
+from pica.train.checkpoints import step_of
 from pica.train.progress import TrainProgress
 from pica.train.run import Outcome, plan, train
 from pica.train.stage import load_stage
@@ -115,7 +118,7 @@ def test_dpo_raises_the_margin(tiny: Path, lines: Write, tmp_path: Path) -> None
 
 def test_a_complete_folder_is_left_alone_and_another_config_refused(tiny: Path, lines: Write, tmp_path: Path) -> None:
     data, out = lines("data", talks(4)), tmp_path / "M"
-    trained("sft", data, tiny, out, max_steps=1)
+    trained("sft", data, tiny, out, max_steps=1, budget={"seconds": 1e-9})  # nothing is left to stop after its last step
     before = {path: path.stat().st_mtime_ns for path in out.iterdir() if path.name != ".lock"}
     again = trained("sft", data, tiny, out, max_steps=1, log_steps=7, per_device_batch_size=2)
     assert not again.fresh and {path: path.stat().st_mtime_ns for path in before} == before
@@ -216,10 +219,11 @@ def test_a_tokenizer_without_a_template_is_given_one(lines: Write, tmp_path: Pat
 
 def test_a_plan_trains_nothing(tiny: Path, lines: Write, tmp_path: Path) -> None:
     made = plan(load_stage("dpo"), config_of("dpo", lines("data", pairs(10)), tiny, max_steps=0, epochs=2, processes=2,
-                                             parallel="ddp"), tmp_path / "M")
+                                             parallel="ddp", budget={"seconds": 3600}), tmp_path / "M")
     assert made.exact and made.rows == 10 and made.steps == 6
     text = made.text()
     assert "batch     4 rows: 2 a device x 1 accumulated x 2 processes" in text
+    assert "budget    3,600 s of training in the folder, then it stops after a step, with a checkpoint" in text
     assert "torch.distributed.run --nproc_per_node 2" in text and "-m pica.train.worker" in text
     assert text.endswith("nothing was trained") and not (tmp_path / "M").exists()
 
@@ -242,7 +246,7 @@ def test_killed_it_goes_on_and_comes_to_the_same_weights(tiny: Path, lines: Writ
     words = [f"data={data}", f"model={tiny}", "batch_size=4", "max_steps=30", "warmup=0", "learning_rate=0.01", "device=cpu",
              "log_steps=1", "checkpoint_steps=2"]
     with subprocess.Popen([sys.executable, "-m", "pica", "train", "sft", *words, "--quiet", "--out", str(out)]) as process:
-        while not (out / "checkpoints" / "checkpoint-6" / "sealed.json").exists():
+        while not any(step_of(seal.parent) >= 6 for seal in (out / "checkpoints").glob("*/sealed.json")):
             assert process.poll() is None, "the training ended early"
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
@@ -256,6 +260,33 @@ def test_killed_it_goes_on_and_comes_to_the_same_weights(tiny: Path, lines: Writ
     assert [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()] == list(range(1, 31))
     trained("sft", data, tiny, tmp_path / "whole", **settings)
     assert moved(tmp_path / "whole", out) == 0
+
+
+def spent(cap: float, step: int, steps: int) -> str:
+    """What a training says that stops at its cap, as a pattern."""
+    return (rf"^budget\.seconds={cap:g} has passed at step {step} of {steps} \([\d.]+ s of training\); what is done is kept: "
+            r"raise budget\.seconds and give the same command to go on$")
+
+
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_a_cap_on_its_seconds_stops_it_and_a_higher_one_goes_on_to_the_same_bytes(
+        stage: str, tiny: Path, lines: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, data, work = tmp_path / "M", lines("data", ROWS[stage]()), tmp_path / "M" / "checkpoints" / "work.json"
+    with pytest.raises(BudgetSpent, match=spent(1e-9, 1, 3)):
+        trained(stage, data, tiny, out, budget={"seconds": 1e-9})
+    before = work.read_bytes()
+    words = [f"data={data}", f"model={tiny}", "batch_size=4", "max_steps=3", "warmup=0", "learning_rate=0.01", "device=cpu"]
+    assert main(["train", stage, *words, "budget.seconds=1e-9", "--quiet", "--out", str(out)]) == 3
+    assert re.search(spent(1e-9, 1, 3).strip("^$"), capsys.readouterr().err), "what earlier attempts took counts"
+    assert work.read_bytes() == before and newest(out).name == "checkpoint-1"
+    cap = json.loads(before)["seconds"] + 1e-9
+    with pytest.raises(BudgetSpent, match=spent(cap, 2, 3)):
+        trained(stage, data, tiny, out, budget={"seconds": cap})
+    manifest = trained(stage, data, tiny, out).manifest
+    assert manifest["steps"] == 3 and manifest["seconds"] > cap
+    assert "budget" not in (out / "README.md").read_text(encoding="utf-8")
+    trained(stage, data, tiny, tmp_path / "whole", budget={"seconds": 1e9})
+    assert (out / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
 
 
 @contextmanager
@@ -298,7 +329,11 @@ def test_a_signal_leaves_a_checkpoint_and_a_full_disk_keeps_it(number: signal.Si
 @pytest.mark.slow
 def test_two_processes_share_the_work(tiny: Path, lines: Write, tmp_path: Path) -> None:
     data = lines("data", talks())
-    manifest = trained("sft", data, tiny, tmp_path / "M", max_steps=2, processes=2, main_port=29612).manifest
+    settings: dict[str, Any] = {"max_steps": 2, "processes": 2, "main_port": 29612}
+    with pytest.raises(BudgetSpent, match=spent(1e-9, 1, 2)):
+        trained("sft", data, tiny, tmp_path / "M", budget={"seconds": 1e-9}, **settings)
+    assert (newest(tmp_path / "M").name, (newest(tmp_path / "M") / "sealed.json").is_file()) == ("checkpoint-1", True)
+    manifest = trained("sft", data, tiny, tmp_path / "M", **settings).manifest
     assert manifest["steps"] == 2 and manifest["batch"] == {"size": 4, "per_device": 2, "accumulation": 1, "processes": 2}
     alone = trained("sft", data, tiny, tmp_path / "alone", max_steps=2).manifest
     assert manifest["loss"]["last"] == pytest.approx(alone["loss"]["last"], rel=1e-3)
