@@ -1,6 +1,7 @@
 """Measure: judges, battles, ratings, benchmarks, audits.
 
-Every benchmark is a module with `EVALUATION`, a recipe whose rows are judgments.
+Every benchmark is a module with `EVALUATION`, a recipe whose rows are judgments, and beside it one with `CONFIG`, its settings:
+`arena.py` and `arena_config.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from pica.synth.errors import UsageError
 
-#: benchmark -> (module with `EVALUATION`, what it measures)
+#: benchmark -> (module with `EVALUATION`, what it measures); `CONFIG` is in the module of that name with `_config`
 EVALUATIONS = {
     "checklist": ("pica.eval.checklist", "answers checked item by item (TICK)"),
     "arena-hard": ("pica.eval.arena_hard", "models against a baseline (Arena-Hard, its official files)"),
@@ -22,8 +23,17 @@ EVALUATIONS = {
 
 def load_evaluation(name: str) -> Any:
     """The class of the benchmark `name`. Raises `UsageError` with the known ones."""
+    return import_module(_module(name)).EVALUATION
+
+
+def config_class(name: str) -> Any:
+    """The config class of the benchmark `name`, without loading the benchmark. Raises `UsageError` with the known ones."""
+    return import_module(f"{_module(name)}_config").CONFIG
+
+
+def _module(name: str) -> str:
     if name not in EVALUATIONS:
         near = get_close_matches(name, EVALUATIONS, n=1)
         raise UsageError(f"unknown benchmark {name!r}{f'; did you mean {near[0]!r}?' if near else '.'} "
                          f"Known: {', '.join(EVALUATIONS)}")
-    return import_module(EVALUATIONS[name][0]).EVALUATION
+    return EVALUATIONS[name][0]

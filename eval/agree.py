@@ -139,7 +139,7 @@ def compare_boards(mine: Board, theirs: Board) -> Agreed:
 
 def _separated(mine: Board, theirs: Board, models: Sequence[str]) -> Separated:
     here, there = _scores(mine, models), _scores(theirs, models)
-    return Separated(models, agreement(here, there), separability(here.lower, here.upper), separability(there.lower, there.upper))
+    return Separated(models, agreement(here, there), separability(here), separability(there))
 
 
 def _points(board: Board, models: Sequence[str]) -> Scores:

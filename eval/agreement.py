@@ -1,13 +1,14 @@
 """How well one leaderboard agrees with another, and how well it tells models apart.
 
-    separability(lower, upper).share                      # pairs of models whose intervals do not overlap
+    separability(scores).share                            # pairs of models whose intervals do not overlap
     agreement(benchmark, reference).score("half")         # Arena-Hard's three definitions, and Arena Learning's two
     brier(draws.mean(axis=0), draws.var(axis=0), reference_scores)
 
 From Li and others, From Crowdsourced Data to High-Quality Benchmarks (Arena-Hard, 2024), and Luo and others, Arena
-Learning (2024). Intervals that only touch do not overlap. A model whose score is fixed, the anchor or the baseline, has an
-interval of no width; where that lies inside another's, the two overlap. (The authors' code for agreement, though not the one for
-separability, takes them for separate, because the overlap has no length: `fixed="separate"`.)
+Learning (2024). Intervals that only touch do not overlap, but models of equal score are never apart. A model whose score is
+fixed, the anchor or the baseline, has an interval of no width; where that lies inside another's, the two overlap. (The authors'
+code for agreement, though not the one for separability, takes them for separate, because the overlap has no length:
+`fixed="separate"`.)
 """
 
 from __future__ import annotations
@@ -108,10 +109,9 @@ class Agreement:
                 f"{self.agree} alike and {self.disagree} the other way; {self.unsure} it cannot separate.")
 
 
-def separability(lower: Sequence[float] | Floats, upper: Sequence[float] | Floats, *, fixed: Fixed = "overlap") -> Separability:
+def separability(scores: Scores, *, fixed: Fixed = "overlap") -> Separability:
     """How many pairs of models have intervals that do not overlap."""
-    low, high = np.asarray(lower, dtype=np.float64), np.asarray(upper, dtype=np.float64)
-    apart = _apart(low, high, fixed)
+    apart = _apart(scores, fixed)
     return Separability(int(apart.sum()), len(apart))
 
 
@@ -119,8 +119,7 @@ def agreement(benchmark: Scores, reference: Scores, *, fixed: Fixed = "overlap")
     """Compares two leaderboards of the same models in the same order."""
     _check_alike(len(benchmark.score), len(reference.score))
     i, j = pairs_of(len(benchmark.score))
-    told = _apart(benchmark.lower, benchmark.upper, fixed)
-    known = _apart(reference.lower, reference.upper, fixed)
+    told, known = _apart(benchmark, fixed), _apart(reference, fixed)
     alike = (benchmark.score[i] - benchmark.score[j]) * (reference.score[i] - reference.score[j]) > 0
     return Agreement(int((known & told & alike).sum()), int((known & told & ~alike).sum()), int((known & ~told).sum()),
                      int(alike.sum()), len(i))
@@ -159,14 +158,16 @@ def _order_chances(score: Numbers, variance: Numbers, reference: Numbers) -> tup
     return np.array(chance), truth[i] < truth[j]
 
 
-def _apart(lower: Floats, upper: Floats, fixed: Fixed) -> Bools:
+def _apart(scores: Scores, fixed: Fixed) -> Bools:
     """For every pair: whether the intervals are apart."""
+    lower, upper = scores.lower, scores.upper
     i, j = pairs_of(len(lower))
     apart: Bools = (upper[i] <= lower[j]) | (upper[j] <= lower[i])
     if fixed == "separate":
         apart |= np.minimum(upper[i], upper[j]) <= np.maximum(lower[i], lower[j])
     elif fixed != "overlap":
         raise UsageError(f"unknown rule for intervals of no width '{fixed}'; known: overlap, separate")
+    apart &= scores.score[i] != scores.score[j]
     return apart
 
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, ClassVar, Literal
+from typing import Any
 
-from pydantic import Field
-
+from pica.eval.arena_config import ArenaConfig
 from pica.eval.battle import Contest, play
 from pica.eval.battle_rows import BattleRow, battle_row, battles_of, record, verdicts_of
 from pica.eval.bias import leanings
 from pica.eval.connected import comparable
 from pica.eval.contestants import read_answers
-from pica.eval.evaluation import EvalConfig, Evaluation
+from pica.eval.evaluation import Evaluation
 from pica.eval.intervals import Intervals, bootstrap
 from pica.eval.judge import Kind
 from pica.eval.leaderboard import UNBOUNDED, Entry, Leaderboard
@@ -31,20 +30,6 @@ from pica.synth.report import Section
 from pica.synth.rows import Provenance
 from pica.synth.run import Draft, Run, together
 from pica.synth.table import Table
-
-
-class ArenaConfig(EvalConfig):
-    """Settings of an arena."""
-
-    summary: ClassVar[str] = "every model against every other, Bradley-Terry ratings with intervals"
-
-    verdict: Literal["pairwise", "scores"] = Field("pairwise", description="what a judge gives: one of five outcomes, or "
-                                                                           "1 to 10 each")
-    target: str = Field("", description="label of the model that alone meets all others; default: every pair meets")
-    anchor: str = Field("", description="label whose rating is anchor_rating; default: the mean of all is")
-    anchor_rating: float = Field(1000.0, description="rating of the anchor")
-    strong: float = Field(1.0, ge=1, le=100, description="how often a verdict `much better` counts (Arena-Hard: 3)")
-    prior: float = Field(0.0, ge=0, le=100, description="tied games of every model against an average one; 0: none")
 
 
 class Arena(Evaluation[ArenaConfig]):

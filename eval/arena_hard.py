@@ -16,19 +16,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
-
+from pica.eval.arena_hard_config import TASKS_FOR_STYLE, ArenaHardConfig
 from pica.eval.arena_hard_files import OfficialAnswer, parts_of, read_tokens
 from pica.eval.arena_hard_labels import given_games
 from pica.eval.arena_hard_setup import Match, Setup, Wanted, set_up
 from pica.eval.battle import Contest, play
-from pica.eval.battle_rows import BattleRow, Ensemble, battle_fields
+from pica.eval.battle_rows import BattleRow, battle_fields
 from pica.eval.contestants import check_labels, read_answers
-from pica.eval.evaluation import ORDERS, EvalConfig, Listed
+from pica.eval.evaluation import Listed
+from pica.eval.judging import ORDERS
 from pica.eval.leaderboard import Leaderboard
 from pica.eval.report import BATTLE_COLUMNS
 from pica.synth.errors import Reject, UsageError
-from pica.synth.models.base import ModelConfig
 from pica.synth.plan import Plan, Step
 from pica.synth.progress import Progress
 from pica.synth.report import Column as Shown
@@ -40,12 +39,6 @@ from pica.synth.table import Table
 if TYPE_CHECKING:
     from pica.eval.arena_hard_ranking import Ranking
 
-Feature = Literal["length", "headers", "lists", "bold", "markdown"]
-TASKS_FOR_STYLE = 100  # judged tasks from which style_control=auto takes style out
-#: what upstream fixes: level of the intervals, rounds of the bootstrap
-UPSTREAM = {"v0.1": {"level": 0.95, "rounds": 100}, "v2": {"level": 0.9, "rounds": 100}}
-
-
 class HardRow(BattleRow, kw_only=True):
     """A model's answer (b) against the baseline's (a)."""
 
@@ -54,39 +47,6 @@ class HardRow(BattleRow, kw_only=True):
     answers_known: Annotated[bool, "whether both answers are known"] = True
     tokens_a: Annotated[int | None, "tokens of answer a, as its file says"] = None
     tokens_b: Annotated[int | None, "tokens of answer b, as its file says"] = None
-
-
-class ArenaHardConfig(EvalConfig):
-    """Settings of Arena-Hard."""
-
-    reads: ClassVar[tuple[str, ...]] = (*EvalConfig.reads, "judgments")
-    summary: ClassVar[str] = "models against a baseline, scored by Arena-Hard's conventions or ours"
-
-    tasks: str = Field("", description="what is asked: Arena-Hard's question.jsonl or any tasks; default: what the judgments are "
-                                       "of, else pica")
-    judge: list[ModelConfig] = Field([], description="who judges what is not judged yet; several: see ensemble")
-    judgments: str = Field("", description="judgments made before: a judge's folder with a file a model, or a folder of such")
-    baseline: str | dict[str, str] = Field("", description="who all are compared with: a label, or one by category; default: as "
-                                                           "the judgments say, else Arena-Hard's own")
-    score: Literal["pica", "v0.1", "v2"] = Field("pica", description="how verdicts become scores; v0.1 and v2 fix the level")
-    style_control: bool | Literal["auto", "pica", "v0.1", "v2", "v2-unconverged"] | list[Feature] = Field(
-        "auto", description="take style out: true, features of length, headers, lists, bold (markdown: the last three), or a "
-                            f"convention by name; auto: with score=pica, where every answer to {TASKS_FOR_STYLE} tasks or more "
-                            "is known")
-    parser: Literal["stored", "pica", "v0.1", "v2"] = Field("stored", description="how given judgments are read: their stored "
-                                                                                  "label, or their text again")
-    strong: int = Field(3, ge=1, le=100, description="how often a verdict `much better` counts")
-    ensemble: Ensemble = Field("each", description="several judges: each counts by itself (Arena-Hard), or a strict majority")
-    export: Literal["", "v0.1", "v2"] = Field("", description="write official files of this schema under official/")
-
-    @classmethod
-    def expand(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Upstream's conventions come with their own level and rounds."""
-        fixed = UPSTREAM.get(str(values.get("score")), {})
-        if fixed and "level" in values and values["level"] != fixed["level"]:
-            raise ValueError(f"level={values['level']}: score={values['score']} has intervals of {fixed['level']:.0%}; leave "
-                             "level out, or use score=pica")
-        return super().expand({**fixed, **values})
 
 
 class ArenaHard(Listed[ArenaHardConfig]):

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from pica.eval.arena_hard_scores import Convention, score
-from pica.eval.battle_rows import Ensemble, verdicts_of
+from pica.eval.battle_rows import verdicts_of
 from pica.eval.battles import Battles, Floats
 from pica.eval.judge import MUCH, WORTH
+from pica.eval.judging_config import Ensemble
 from pica.eval.means import Estimate
 from pica.eval.style_control import FEATURES, StyleControl, bootstrap_style, fit_style
 from pica.eval.style_control import Convention as StyleConvention

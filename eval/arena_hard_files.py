@@ -16,7 +16,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
-from pica.eval.tasks import SHIPPED, Task, read_tasks
+from pica.eval.shipped import SHIPPED
+from pica.eval.tasks import Task, read_tasks
 from pica.synth.errors import UsageError
 from pica.synth.jsonrows import SUFFIXES, json_rows
 from pica.synth.models.base import Message, user

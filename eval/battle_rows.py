@@ -16,11 +16,11 @@ from pica.eval.battle import Contest, Game, combine, majority
 from pica.eval.battles import Battles
 from pica.eval.judge import MUCH, WORTH, Label
 from pica.eval.judging import Judging
+from pica.eval.judging_config import Ensemble
 from pica.eval.tasks import Task
 from pica.synth.rows import Messages, Provenance
 from pica.synth.run import Draft
 
-Ensemble = Literal["majority", "each"]
 Agreement = Literal["same", "differ", "single", "none"]
 
 

@@ -8,6 +8,7 @@ A file has a row a model. Columns are found by their usual names, whatever their
     ci, interval                                instead of them: `+5/-6` around the score, or both ends: `1010, 1021`
 
 An end that is missing beside one that is there has no bound, as in leaderboards of ours; without either there is no interval.
+Numbers have a decimal point; a comma in one is read only where it groups thousands, as in 1,234.5.
 """
 
 from __future__ import annotations
@@ -29,11 +30,18 @@ SCORE = ("score", "rating", "elo", "arena_score")
 LOWER = ("lower", "ci_lower", "lower_ci", "rating_lower", "lower_bound", "rating_q025")
 UPPER = ("upper", "ci_upper", "upper_ci", "rating_upper", "upper_bound", "rating_q975")
 CI = ("ci", "interval", "95_ci", "ci_95")
-_AROUND = re.compile(r"\+\s*([\d.]+)\s*/\s*[-\u2212]\s*([\d.]+)")
-_ENDS = re.compile(r"[\[(]?\s*([-+]?[\d.]+)\s*(?:,|;|to|\.\.)\s*([-+]?[\d.]+)\s*[\])]?")
+_EXPONENT = r"(?:[eE][-+]?[0-9]+)?"
+_PLAIN = rf"(?:[0-9]+\.?[0-9]*|\.[0-9]+){_EXPONENT}"  # without a sign
+_NUMBER = re.compile(rf"[-+]?(?:{_PLAIN}|[0-9]{{1,3}}(?:,[0-9]{{3}})+(?:\.[0-9]+)?{_EXPONENT}|nan|inf|infinity)", re.IGNORECASE)
+_AROUND = re.compile(rf"\+\s*({_PLAIN})\s*/\s*-\s*({_PLAIN})")
+_ENDS = re.compile(rf"[\[(]?\s*([-+]?{_PLAIN})\s*(?:,|;|to|\.\.)\s*([-+]?{_PLAIN})\s*[\])]?")
+_MINUS = str.maketrans("\u2212", "-")
 
 #: The ends of an interval.
 Ends = tuple[float, float]
+#: A row, and where it stands in its file.
+Placed = tuple[str, Mapping[str, Any]]
+REST = "beyond the header"
 
 
 @dataclass(frozen=True)
@@ -77,8 +85,7 @@ def read_board(path: Path) -> Board:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise UsageError(f"{path} cannot be read ({why}); give the folder of an evaluation, or a .csv or .json file") from None
-    rows = _json(path, text) if file.suffix.lower() == ".json" else list(csv.DictReader(io.StringIO(text)))
-    return _board(str(path), rows)
+    return _board(str(path), _json(path, text) if file.suffix.lower() == ".json" else _csv(path, text))
 
 
 def read_labels(path: Path) -> dict[str, str]:
@@ -92,7 +99,22 @@ def read_labels(path: Path) -> dict[str, str]:
     return found
 
 
-def _json(path: Path, text: str) -> list[Mapping[str, Any]]:
+def _csv(path: Path, text: str) -> list[Placed]:
+    """The rows below the header, by line."""
+    reader = csv.DictReader(io.StringIO(text), restkey=REST)
+    rows: list[Placed] = []
+    try:
+        for row in reader:
+            if REST in row:
+                raise UsageError(f"{path} line {reader.line_num} has {row[REST][0]!r:.60} beyond the columns of its header; "
+                                 "quote what holds a comma")
+            rows.append((f"line {reader.line_num}", row))
+    except csv.Error as error:
+        raise UsageError(f"{path} is not CSV below line {reader.line_num}: {error}") from None
+    return rows
+
+
+def _json(path: Path, text: str) -> list[Placed]:
     """The rows of a list of objects, or of an object that gives every model its score."""
     try:
         found = json.loads(text)
@@ -102,23 +124,23 @@ def _json(path: Path, text: str) -> list[Mapping[str, Any]]:
         found = [{"model": name, **(value if isinstance(value, dict) else {"score": value})} for name, value in found.items()]
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise UsageError(f"{path} must hold a list of objects with model and score, or one object of scores by model")
-    return found
+    return [(f"row {number}", row) for number, row in enumerate(found, 1)]
 
 
-def _board(name: str, rows: Sequence[Mapping[str, Any]]) -> Board:
+def _board(name: str, rows: Sequence[Placed]) -> Board:
     if not rows:
         raise UsageError(f"{name} has no rows")
     standings: dict[str, Standing] = {}
     unranked = []
-    for number, row in enumerate(rows, 1):
+    for place, row in rows:
         plain = {re.sub(r"[^a-z0-9]+", "_", str(key).lower()).strip("_"): value for key, value in row.items()}
         label = _first(plain, MODEL)
         if not isinstance(label, str) or not any(key in plain for key in SCORE):
-            raise UsageError(f"{name} row {number} needs a model ({', '.join(MODEL)}) and a score ({', '.join(SCORE)}); it has "
+            raise UsageError(f"{name} {place} needs a model ({', '.join(MODEL)}) and a score ({', '.join(SCORE)}); it has "
                              f"{', '.join(plain)}")
         if label in standings or label in unranked:
             raise UsageError(f"{name} names the model {label!r} twice")
-        where = f"{name}, {label}"
+        where = f"{name} {place} ({label})"
         score = _number(_first(plain, SCORE), where)
         if score is None:
             unranked.append(label)
@@ -146,7 +168,7 @@ def _interval(written: Any, score: float, where: str) -> Ends:
         lower, upper = (_number(end, where) for end in written)
         if lower is not None and upper is not None:
             return lower, upper
-    text = str(written).strip()
+    text = str(written).translate(_MINUS).strip()
     if around := _AROUND.fullmatch(text):
         return score - float(around[2]), score + float(around[1])
     if ends := _ENDS.fullmatch(text):
@@ -162,8 +184,8 @@ def _number(value: Any, where: str) -> float | None:
     """A finite number, also written as text; None for nothing, NaN and what has no bound."""
     if value is None:
         return None
-    try:
-        found = math.nan if isinstance(value, bool) else float(str(value).replace(",", ""))
-    except ValueError:
-        raise UsageError(f"{where}: {value!r:.60} is no number") from None
+    text = str(value).translate(_MINUS).strip()
+    if not _NUMBER.fullmatch(text):
+        raise UsageError(f"{where}: {value!r:.60} is no number; write 1234.5, or 1,234.5")
+    found = float(text.replace(",", ""))
     return found if math.isfinite(found) else None

@@ -17,9 +17,9 @@ from math import isnan
 from typing import Annotated, Any, ClassVar
 
 import msgspec
-from pydantic import Field, model_validator
 
-from pica.eval.evaluation import EvalConfig, Evaluation
+from pica.eval.checklist_config import ChecklistConfig
+from pica.eval.evaluation import Evaluation
 from pica.eval.judge import Kind
 from pica.eval.leaderboard import Entry, Leaderboard
 from pica.eval.means import Estimate, mean
@@ -61,21 +61,6 @@ class ChecklistRow(Provenance, kw_only=True):
     checklist_by: Annotated[str, "who wrote the checklist", "category"]
     length: Annotated[int, "characters of the answer"] = 0
     flags: Annotated[list[str], "what was broken up or noticed in the answer"] = msgspec.field(default_factory=list)
-
-
-class ChecklistConfig(EvalConfig):
-    """Settings of checklists."""
-
-    summary: ClassVar[str] = "answers checked item by item (TICK), pass rates with intervals"
-
-    writer: ModelConfig | None = Field(None, description="writes checklists for tasks that have none; default: the first judge")
-    rewrite: bool = Field(False, description="write checklists for all tasks, also for those that have one")
-
-    @model_validator(mode="after")
-    def _write(self) -> ChecklistConfig:
-        if self.writer is None and self.judge:
-            object.__setattr__(self, "writer", self.judge[0])
-        return self
 
 
 class Checklist(Evaluation[ChecklistConfig]):

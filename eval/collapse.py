@@ -13,7 +13,7 @@ with the same topics, and n-grams at equal size.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -36,23 +36,20 @@ SIMILARITY = 0.1         # more mean cosine
 REPEATED = 0.1           # more answers that nearly equal another one
 TOPIC_ENTROPY = 0.2      # less: of 32 answers it varies by 0.1 from one sampling to the next
 EMPTY = 0.05             # more empty answers
-CUT = 0.1                # more answers cut by max_tokens
 
 
 @dataclass(frozen=True)
 class Shape:
     """What answers look like; a number is None where it cannot be told.
 
-    `answers`: how many. `empty`: share without any sign. `cut`: share ended by max_tokens, where that is known. `words`,
-    `characters`: mean length, empty answers included. `length_ratio`: words over the start's, on the prompts that both answered.
-    Of the answers that are not empty: `distinct`: different n-grams of words over all, by n, among as many as half the start's
-    are. `self_similarity`: mean cosine of all pairs. `repeated`: share that nearly equals another one. `topic_entropy`:
-    evenness over the start's topics, 0 to 1.
+    `answers`: how many. `empty`: share without any sign. `words`, `characters`: mean length, empty answers included.
+    `length_ratio`: words over the start's, on the prompts that both answered. Of the answers that are not empty: `distinct`:
+    different n-grams of words over all, by n, among as many as half the start's are. `self_similarity`: mean cosine of all
+    pairs. `repeated`: share that nearly equals another one. `topic_entropy`: evenness over the start's topics, 0 to 1.
     """
 
     answers: int
     empty: float | None
-    cut: float | None
     words: float | None
     characters: float | None
     length_ratio: Ratio
@@ -63,7 +60,7 @@ class Shape:
 
     def to_json(self) -> dict[str, float | None]:
         """Flat, for programs and pages."""
-        return {"answers": self.answers, "empty": self.empty, "cut": self.cut, "words": self.words, "characters": self.characters,
+        return {"answers": self.answers, "empty": self.empty, "words": self.words, "characters": self.characters,
                 **self.length_ratio.flat("length_ratio"), **{f"distinct_{n}": share for n, share in self.distinct.items()},
                 "self_similarity": self.self_similarity, "repeated": self.repeated, "topic_entropy": self.topic_entropy}
 
@@ -73,18 +70,17 @@ class Baseline:
     """The start's answers, and what all models are measured with.
 
     `answers`: by task. `sizes`: n-grams drawn, by n. `topics`: float64 [k, d], centres of its prompts and answers; None where
-    there is no embedder, or nothing to find two topics in. `cut`: tasks whose answer max_tokens ended, where that is known.
+    there is no embedder, or nothing to find two topics in.
     """
 
     answers: Mapping[str, str]
     sizes: Mapping[int, int]
     topics: Floats | None
     embedder: Embedder | None
-    cut: Collection[str] | None
 
     @classmethod
     def of(cls, answers: Mapping[str, str], prompts: Mapping[str, str], *, embedder: Embedder | None = None,
-           cut: Collection[str] | None = None, seed: int = 0) -> Baseline:
+           seed: int = 0) -> Baseline:
         """The baseline of the start's answers to these prompts, both by task."""
         if unknown := sorted(answers.keys() - prompts.keys()):
             raise UsageError(f"there is an answer to task {unknown[0]!r}, which is none of the {len(prompts):,} prompts")
@@ -93,22 +89,22 @@ class Baseline:
             texts = [text for text in [*said, *(prompts[task] for task in sorted(answers))] if text.strip()]
             topics = topics_of(embedder.embed(texts), max(2, min(TOPICS, round(math.sqrt(len(said))))), seed=seed)
         sizes = {n: (ngrams(said, n).total() + 1) // 2 for n in NGRAMS}
-        return cls(answers, sizes, topics if topics is not None and len(topics) > 1 else None, embedder, cut)
+        return cls(answers, sizes, topics if topics is not None and len(topics) > 1 else None, embedder)
 
     @cached_property
     def shape(self) -> Shape:
         """The shape of the start's own answers."""
-        return self.measure(self.answers, cut=self.cut)
+        return self.measure(self.answers)
 
-    def measure(self, answers: Mapping[str, str], *, cut: Collection[str] | None = None) -> Shape:
-        """The shape of a model's answers to the same prompts, by task. `cut`: tasks whose answer max_tokens ended."""
+    def measure(self, answers: Mapping[str, str]) -> Shape:
+        """The shape of a model's answers to the same prompts, by task."""
         n, said = len(answers), _said(answers)
         length = {task: len(words_of(text)) for task, text in answers.items()}
         shared = sorted(answers.keys() & self.answers.keys())
         vectors = self.embedder.embed(said) if self.embedder is not None and said else None
         return Shape(
-            answers=n, empty=_share(n - len(said), n), cut=None if cut is None else _share(len(answers.keys() & set(cut)), n),
-            words=_share(sum(length.values()), n), characters=_share(sum(map(len, answers.values())), n),
+            answers=n, empty=_share(n - len(said), n), words=_share(sum(length.values()), n),
+            characters=_share(sum(map(len, answers.values())), n),
             length_ratio=ratio([length[task] for task in shared], [len(words_of(self.answers[task])) for task in shared]),
             distinct={k: distinct(said, k, size=size) if size else None for k, size in self.sizes.items()},
             self_similarity=None if vectors is None else self_similarity(vectors), repeated=repeated(said),
@@ -127,8 +123,7 @@ def _share(count: int, n: int) -> float | None:
 def compare(start: Shape, now: Shape) -> list[str]:
     """What a reader must know of the change, most serious first: a sentence with the figures for each limit that is passed."""
     said = []
-    for name, limit, what in (("empty", EMPTY, "answers are empty"), ("cut", CUT, "answers are cut by max_tokens"),
-                              ("repeated", REPEATED, "answers nearly equal another one")):
+    for name, limit, what in (("empty", EMPTY, "answers are empty"), ("repeated", REPEATED, "answers nearly equal another one")):
         before, after = getattr(start, name), getattr(now, name)
         if before is not None and after is not None and after > before + limit:
             said.append(f"{after:.0%} of the {what}, {before:.0%} at the start")

@@ -7,38 +7,20 @@ schemas), AlpacaEval's, or lines with an id and an answer. The label is the file
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
+from pica.eval.judging_config import Contestant
 from pica.eval.tasks import Task, hash_of
 from pica.synth.errors import UsageError
 from pica.synth.formats import BadRow, prompt_of
-from pica.synth.models.base import Answer, ModelConfig, Request, Sampling
+from pica.synth.models.base import Answer, Request, Sampling
 from pica.synth.run import Draft, derive_seed
 from pica.synth.source import open_source
 
 IDS = ("id", "uid", "question_id", "session_id", "task_id")
 KINDS = {".jsonl", ".json", ".parquet"}
 TEXTS = ("answer", "output", "response", "completion")
-
-
-class Contestant(ModelConfig):
-    """A model that competes, with its label on the leaderboard."""
-
-    label: str = Field("", description="name on the leaderboard; default: the model's name")
-
-    @property
-    def title(self) -> str:
-        """The name on the leaderboard."""
-        return self.label or self.name
-
-    @cached_property
-    def model(self) -> ModelConfig:
-        """The model without its label: two labels of one model share its weights."""
-        return ModelConfig(**self.model_dump(exclude={"label"}))
 
 
 def check_labels(contestants: list[Contestant], answers: Mapping[str, Any]) -> None:

@@ -21,7 +21,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, model_validator
 
 from pica.eval.ratio import Ratio, ratio
-from pica.eval.tasks import SHIPPED, Task, read_tasks
+from pica.eval.shipped import SHIPPED
+from pica.eval.tasks import Task, read_tasks
 from pica.synth.config import CallConfig
 from pica.synth.errors import BadRequest, Reject
 from pica.synth.models.base import Message, ModelConfig, Renders, Request, Sampling, assistant, user

@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import Field
-
-from pica.eval.audit.config import BesideConfig
-from pica.eval.judging import ORDERS, Judging, JudgingConfig
+from pica.eval.evaluation_config import EvalConfig
+from pica.eval.judging import Judging
 from pica.eval.leaderboard import Leaderboard
 from pica.eval.report import BATTLE_COLUMNS, BATTLES, first_line, warnings_of
 from pica.synth.errors import UsageError
@@ -25,16 +23,6 @@ from pica.synth.report import Pane, Report
 from pica.synth.rows import Column
 from pica.synth.run import Run
 from pica.synth.table import Table
-
-__all__ = ["ORDERS", "EvalConfig", "Evaluation"]
-
-
-class EvalConfig(JudgingConfig):
-    """Settings of every evaluation."""
-
-    rounds: int = Field(1000, ge=100, le=100_000, description="rounds of the bootstrap")
-    audit: BesideConfig = Field(BesideConfig(), description="the audit of the judge that goes with the leaderboard")
-
 
 C = TypeVar("C", bound=EvalConfig)
 

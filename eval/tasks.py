@@ -11,16 +11,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
+from pica.eval.shipped import SHIPPED
 from pica.synth.errors import UsageError
 from pica.synth.formats import BadRow, prompt_of
 from pica.synth.models.base import Message, user
 from pica.synth.rows import Messages
 from pica.synth.source import open_source
-
-SHIPPED = {"pica": Path(__file__).parent / "benchmark" / "tasks.jsonl"}
 
 
 @dataclass(frozen=True)

@@ -17,23 +17,23 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
-
-from pydantic import Field
+from typing import Any
 
 from pica.eval.battle import BOTH, Contest, Game, Order, Panel, play
 from pica.eval.battle_rows import battle_fields
 from pica.eval.contestants import check_labels, read_answers
-from pica.eval.evaluation import ORDERS, EvalConfig, Listed
+from pica.eval.evaluation import Listed
 from pica.eval.judge import LOWEST, Kind
+from pica.eval.judging import ORDERS
 from pica.eval.leaderboard import Leaderboard
 from pica.eval.neutral import neutralise
 from pica.eval.report import BATTLE_COLUMNS, BATTLES
 from pica.eval.scoring import Answered, Grade, agreed_score, grade
 from pica.eval.wildbench_board import sections
+from pica.eval.wildbench_config import WildBenchConfig
 from pica.eval.wildbench_export import official_files
 from pica.eval.wildbench_files import Record
-from pica.eval.wildbench_parts import RULE, Counting, Mode
+from pica.eval.wildbench_parts import RULE, Counting
 from pica.eval.wildbench_ranking import Ranking, rank
 from pica.eval.wildbench_rows import ANSWER, SCORE_COLUMNS, RewardRow, ScoreRow, by_rule, given_reward, given_score, tags_of
 from pica.eval.wildbench_setup import Match, Setup, set_up
@@ -46,48 +46,6 @@ from pica.synth.report import Pane, Section
 from pica.synth.rows import Messages, Provenance
 from pica.synth.run import Draft, derive_seed, together
 from pica.synth.table import Table
-
-
-class WildBenchConfig(EvalConfig):
-    """Settings of WildBench."""
-
-    reads: ClassVar[tuple[str, ...]] = (*EvalConfig.reads, "scores", "rewards")
-    summary: ClassVar[str] = "answers scored against checklists, or compared with baselines; official files"
-
-    mode: Mode = Field("score", description="score: WB-Score, every answer by itself; reward: WB-Reward, against baselines; "
-                                            "where rewards are given: reward")
-    tasks: str = Field("", description="what is asked: WildBench's tasks (allenai/WildBench:v2, split=test) or any others; "
-                                       "default: what the scores or rewards are of, else pica")
-    scores: str = Field("", description="official score files: eval_results/.../score.v2/eval=JUDGE, or one file")
-    rewards: str = Field("", description="official pairwise files: eval_results/.../pairwise.v2/eval=JUDGE, or one file")
-    baselines: list[str] = Field([], description="labels that all are compared with; default: those of rewards, or WildBench's")
-    length_penalty: int = Field(-1, ge=-1, description="K: a slight win of an answer that is longer by more characters is a tie; "
-                                                       "-1: no penalty")
-    denominators: Literal["pica", "official"] = Field("pica", description="what counts and what sums are divided by: ours, or as "
-                                                                          "in the published tables")
-    empty: Literal["official", "judge"] = Field("official", description="an answer without a word: score 1, the other wins by "
-                                                                        "much, no call (official); or judged as any other")
-    orders: Literal["both", "ab", "ba", "random"] = Field(  # type: ignore[assignment]  # one more than elsewhere
-        "both", description="orders in which a pair is shown; random: one, drawn for each battle, as officially")
-    reference: bool = Field(False, description="tell the judge the task's reference too; officially it gets the checklist alone")
-    elo_rounds: int = Field(128, ge=0, le=10_000, description="shuffled orders of WB-Elo (scores only); 0: no WB-Elo")
-    export: bool = Field(False, description="write the official files under official/")
-
-    @property
-    def what(self) -> str:
-        """The setting that brings results in this mode."""
-        return "scores" if self.mode == "score" else "rewards"
-
-    @classmethod
-    def expand(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Rewards are of their mode; without results, our own tasks are asked."""
-        scores, rewards = values.get("scores"), values.get("rewards")
-        if scores and rewards:
-            raise ValueError("scores and rewards are two evaluations; give each a folder of its own")
-        mode = values.get("mode", "reward" if rewards else "score")
-        if (rewards and mode == "score") or (scores and mode == "reward"):
-            raise ValueError(f"mode={mode} does not go with {'rewards' if rewards else 'scores'}; leave out mode")
-        return super().expand({"tasks": "" if scores or rewards else "pica", **values, "mode": mode})
 
 
 class WildBench(Listed[WildBenchConfig]):

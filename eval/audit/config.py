@@ -8,8 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pica.eval.audit.attacks import BESIDE, BY_NAME
-from pica.eval.contestants import Contestant
-from pica.eval.judging import JudgingConfig, embedded
+from pica.eval.judging_config import Contestant, JudgingConfig, embedded
 
 TASKS_OF_EMBEDDED = 6  # the fewest that can clear a judge
 

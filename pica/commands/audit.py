@@ -13,12 +13,14 @@ from pica.synth.errors import UsageError
 def main(options: argparse.Namespace) -> int:
     """Run an audit; returns the exit code."""
     from pica.commands.run import print_keys, run_config
-    from pica.eval.audit.audit import Audit
+    from pica.eval.audit.config import AuditConfig
 
     if options.help_run:
         options.parser.print_help()
-        print_keys("audit", Audit.config_class)
+        print_keys("audit", AuditConfig)
         return 0
+    from pica.eval.audit.audit import Audit
+
     return run_config(Audit, options, Path(options.config) if options.config else None, show=_show)
 
 

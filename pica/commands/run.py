@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
 from collections.abc import Callable
@@ -44,6 +43,8 @@ def run_config(recipe_class: Any, options: argparse.Namespace, file: Path | None
 
 
 def _make(recipe: Any, options: argparse.Namespace, show: Callable[[dict[str, Any], Path], None]) -> int:
+    import asyncio
+
     from pica.synth.progress import Progress, duration, style_for
     from pica.synth.recipe import make
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from pica.eval.judging import JudgingConfig
-from pica.eval.tasks import SHIPPED
+from pica.eval.judging_config import JudgingConfig
+from pica.eval.shipped import SHIPPED
 from pica.recipes.arena_learning.rules import Rules, Use
 from pica.synth.errors import UsageError
 

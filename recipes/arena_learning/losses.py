@@ -72,7 +72,7 @@ class Losses:
             return
         gaps = row["gaps"]
         self.counts.update(battles=len(gaps), lost=row["lost"], lost_at_all=row["lost_at_all"],
-                           incomplete=0 < len(gaps) < self.rivals, without_gap=sum(one["gap"] is None for one in gaps),
+                           incomplete=len(gaps) < self.rivals, without_gap=sum(one["gap"] is None for one in gaps),
                            unscored=sum(one["unscored"] for one in gaps))
         self.at = [one + more for one, more in zip(self.at, row["at"], strict=True)]
         self.unfit.update(row["unfit"])

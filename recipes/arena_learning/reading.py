@@ -6,6 +6,7 @@ battles of an evaluation's audit stand in a split of their own and are never rea
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 
 import orjson
 
+from pica.eval.audit.bouts import NAME as AUDIT
 from pica.eval.battle_rows import battles_of
-from pica.eval.tasks import SHIPPED
+from pica.eval.shipped import SHIPPED
 from pica.recipes.arena_learning.config import ArenaLearningConfig
 from pica.recipes.arena_learning.fought import Fought, fought
 from pica.recipes.arena_learning.rows import Fight
@@ -29,8 +31,9 @@ NAMED = 5  # labels that a message lists
 
 @dataclass(frozen=True)
 class Battles:
-    """What was read. `fights`: in order of appearance. `ratings`: of everybody, where they are asked for. `evaluations`: what a
-    manifest says of the sources. `missing`: judgments that could not be made there. `outcomes`: battles judged by outcome."""
+    """What was read. `rivals`: those that the target met, or of them those that are asked for. `fights`: in order of appearance.
+    `ratings`: of everybody, where they are asked for. `evaluations`: what a manifest says of the sources, and how many of the
+    target's `battles` are there. `missing`: judgments that could not be made there. `outcomes`: battles judged by outcome."""
 
     target: str
     why_target: str
@@ -44,19 +47,20 @@ class Battles:
 
 
 def read_battles(config: ArenaLearningConfig) -> Battles:
-    """The battles of `config.battles` from the target's side. Raises `UsageError` for a folder without battles, an unknown target
-    or rival, and a battle that stands twice."""
+    """The battles of `config.battles` from the target's side. Raises `UsageError` for a folder without battles, an unknown
+    target, a rival that it never met, and a battle that stands twice."""
     sources = [_open(name) for name in config.battles]
-    target, why = _target(config, sources[0])
+    target, why = (config.target, "as given") if config.target else _own_target(sources[0])
     read = _Reading(config, target)
     for source in sources:
         read.add(source)
-    rivals = tuple(sorted(read.labels - {target})) if not config.rivals else tuple(config.rivals)
-    _check(config, target, read.labels)
+    _check(config, target, read.labels, read.met)
+    rivals = tuple(config.rivals) or tuple(sorted(read.met))
     fights = tuple(_fight(key, some, read.about[key]) for key, some in read.battles.items())
+    warnings = [*_of_others(config, target, sources, read.counts), *(one for source in sources for one in _warnings(source))]
     return Battles(
-        target, why, rivals, fights, tuple(_about(source) for source in sources), sum(map(_missing, sources)), read.outcomes,
-        tuple(warning for source in sources for warning in _warnings(source)),
+        target, why, rivals, fights, tuple({**_about(source), "battles": read.counts[source.name]} for source in sources),
+        sum(map(_missing, sources)), read.outcomes, tuple(warnings),
         config.ratings or (_rated(read.light, target) if config.winner == "rating" else {}))
 
 
@@ -71,6 +75,8 @@ class _Reading:
         self.battles: dict[Key, list[Fought]] = {}
         self.about: dict[Key, tuple[str, tuple[str, ...], tuple[Message, ...]]] = {}
         self.labels: set[str] = set()
+        self.met: set[str] = set()  # by the target
+        self.counts: Counter[str] = Counter()  # battles that are read, by source
         self.light: list[dict[str, Any]] = []
         self.outcomes = 0
         self._from: dict[tuple[Key, str], str] = {}
@@ -85,12 +91,15 @@ class _Reading:
                                  f"{error}); give the folder of an evaluation") from None
 
     def _add(self, row: dict[str, Any], name: str) -> None:
-        self.labels |= {row["model_a"], row["model_b"]}
+        labels = {row["model_a"], row["model_b"]}
+        self.labels |= labels
+        self.met |= labels - {self.target} if self.target in labels else set()
         if self.config.winner == "rating" and not self.config.ratings:
             games = [{"order": game["order"], "verdict": game["verdict"]} for game in row["games"]]
             self.light.append({column: row[column] for column in ("task", "model_a", "model_b")} | {"games": games})
         for battle in fought([row], self.target, self.config, self.config.rivals):
             self._keep(row, battle, name)
+            self.counts[name] += 1
 
     def _keep(self, row: dict[str, Any], battle: Fought, name: str) -> None:
         prompt = tuple(Message(role=message["role"], content=message["content"]) for message in row["prompt"])
@@ -121,10 +130,8 @@ def _open(name: str) -> Source:
                      "wildbench mode=reward")
 
 
-def _target(config: ArenaLearningConfig, source: Source) -> tuple[str, str]:
-    """(label, why it is the target)."""
-    if config.target:
-        return config.target, "as given"
+def _own_target(source: Source) -> tuple[str, str]:
+    """(label, why it is the target), where none is given."""
     manifest = source.manifest or {}
     own = manifest.get("config") or {}
     first = next(iter(source))
@@ -137,12 +144,24 @@ def _target(config: ArenaLearningConfig, source: Source) -> tuple[str, str]:
     return str(first["model_b" if baselines else "model_a"]), f"the first label in {source.name}"
 
 
-def _check(config: ArenaLearningConfig, target: str, labels: set[str]) -> None:
-    if target not in labels:
-        raise UsageError(f"target={target!r} fought no battle here; labels: {_listed(labels)}")
+def _check(config: ArenaLearningConfig, target: str, labels: set[str], met: set[str]) -> None:
+    if not met:
+        raise UsageError(f"target={target!r} fought nobody here; labels: {_listed(labels)}")
     for rival in config.rivals:
-        if rival not in labels:
-            raise UsageError(f"rivals names {rival!r}, who fought no battle here; labels: {_listed(labels - {target})}")
+        if rival not in met:
+            what = "never met the target here" if rival in labels else "fought no battle here"
+            raise UsageError(f"rivals names {rival!r}, who {what}; who met {target!r}: {_listed(met)}")
+
+
+def _of_others(config: ArenaLearningConfig, target: str, sources: Sequence[Source], counts: Mapping[str, int]) -> list[str]:
+    """Warnings of sources that are about another target: one counts in all of them."""
+    found = [f"{source.name} has no battle of {target!r}{' with these rivals' if config.rivals else ''}: nothing is learnt of it"
+             for source in sources if not counts[source.name]]
+    if not config.target:
+        owns = [(source, *_own_target(source)) for source in sources if source.manifest and counts[source.name]]
+        found += [f"in {source.name} too the battles of {target!r} count, though {own!r} is {why}; target=LABEL says whose"
+                  for source, own, why in owns if own != target]
+    return found
 
 
 def _listed(labels: Iterable[str]) -> str:
@@ -158,7 +177,9 @@ def _about(source: Source) -> dict[str, Any]:
 
 
 def _missing(source: Source) -> int:
-    return sum(((source.manifest or {}).get("rows") or {}).get("rejected", {}).values())
+    """Judgments that could not be made; those of an audit would be no data."""
+    rejected = ((source.manifest or {}).get("rows") or {}).get("rejected", {})
+    return sum(count for reason, count in rejected.items() if not reason.startswith(f"{AUDIT}: "))
 
 
 def _warnings(source: Source) -> list[str]:

@@ -17,9 +17,10 @@ from typing import Any
 
 import msgspec
 
-from pica.eval.arena import Arena, ArenaConfig
+from pica.eval.arena import Arena
+from pica.eval.arena_config import ArenaConfig
 from pica.eval.contestants import read_answers
-from pica.eval.judging import JudgingConfig
+from pica.eval.judging_config import JudgingConfig
 from pica.eval.tasks import read_tasks
 from pica.recipes.arena_learning.config import ArenaLearningConfig
 from pica.recipes.arena_learning.fought import fought
@@ -30,6 +31,7 @@ from pica.recipes.arena_learning.rows import KS, ROWS, Fight, Maker, Weighed
 from pica.recipes.arena_learning.rules import Rules
 from pica.synth.errors import UsageError
 from pica.synth.formats import pair
+from pica.synth.markdown import code, plain
 from pica.synth.models.base import ModelConfig
 from pica.synth.plan import Plan, Step
 from pica.synth.preferences import Diagnosis, diagnose
@@ -188,17 +190,16 @@ class ArenaLearning(Recipe[ArenaLearningConfig]):
         """What the data is and how it was selected."""
         notes, config, k = table.notes, self.config, self.losses.k
         counts, target = notes["counts"], notes["target"]
-        rivals = ", ".join(f"`{rival}`" for rival in self.rivals)
         return "\n\n".join([
-            f"Battles of `{target['label']}` ({target['why']}) with {rivals}, judged {_told(self.arena, config)} (Arena "
-            "Learning, [arXiv:2407.10627](https://arxiv.org/abs/2407.10627)).",
+            f"Battles of {code(target['label'])} ({plain(target['why'])}) with {', '.join(map(code, self.rivals))}, judged "
+            f"{_told(self.arena, config, notes)} (Arena Learning, [arXiv:2407.10627](https://arxiv.org/abs/2407.10627)).",
             f"{_USES[config.use]} {'more than' if config.at_k == 'skip' else 'at least'} {k:g} points: "
             f"`swap={config.swap}`, `lost_to={config.lost_to}`, `winner={config.winner}`. Of {counts['prompts']:,} prompts with "
             f"{counts['battles']:,} battles the target lost {counts['lost_at_all']:,} at all and {counts['lost']:,} by so much; "
             f"{counts['without_gap']:,} battles have no gap, {counts['unscored']:,} verdicts could not be read.",
             *([f"The judge gave outcomes, not scores, in some battles: better counts {config.better:g} points, much better "
                f"{config.much:g}."] if notes.get("outcomes") or (self.arena and config.verdict == "pairwise") else []),
-            *(f"Note: {warning}." for warning in notes["warnings"])])
+            *(f"Note: {plain(warning)}." for warning in notes["warnings"])])
 
     def plan(self) -> Plan:
         """Calls a prompt; none where the battles were fought."""
@@ -267,10 +268,13 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"prompt": asked} | {name: value for name, value in row.items() if name not in hidden}
 
 
-def _told(arena: Arena | None, config: ArenaLearningConfig) -> str:
+def _told(arena: Arena | None, config: ArenaLearningConfig, notes: Mapping[str, Any]) -> str:
+    """Where battles were judged, or by whom."""
     if arena is None:
-        return f"in {', '.join(f'`{Path(name).name}`' for name in config.battles)}"
-    judges = ", ".join(f"`{judge.name}`" for judge in config.judge)
+        counts = (about["battles"] for about in notes["evaluations"])
+        return "in " + ", ".join(f"{code(Path(name).name)} ({count:,} battles)"
+                                 for name, count in zip(config.battles, counts, strict=True))
+    judges = ", ".join(code(judge.name) for judge in config.judge)
     return f"by {judges} ({'1 to 10 for each answer' if config.verdict == 'scores' else 'one of five outcomes'})"
 
 

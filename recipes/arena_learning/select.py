@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from pica.recipes.arena_learning.fought import UNSCORED, Fought, fought, mean
+from pica.recipes.arena_learning.fought import DISAGREE, UNSCORED, Fought, fought, mean
 from pica.recipes.arena_learning.rules import Rules, Use
 from pica.synth.run import derive_seed
 
@@ -147,7 +147,7 @@ def _not_lost(battles: Sequence[Fought], rules: Rules, k: float) -> KeptOut:
     if not battles:
         return KeptOut(NO_BATTLE)
     if all(battle.gap is None for battle in battles):
-        reasons = sorted({battle.problem for battle in battles})
-        return KeptOut(UNSCORED if UNSCORED in reasons else reasons[0], ", ".join(battle.rival for battle in battles))
+        reason = UNSCORED if any(battle.problem == UNSCORED for battle in battles) else DISAGREE
+        return KeptOut(reason, ", ".join(battle.rival for battle in battles))
     shown = ", ".join(f"{battle.rival} {'none' if battle.gap is None else f'{battle.gap:+g}'}" for battle in battles)
     return KeptOut(WELL, f"gaps: {shown}; k={k:g}")

@@ -1,5 +1,5 @@
 """What is dropped from a pool, in this order: repeated prompts, languages, lengths, equal beginnings, copies, evaluation
-prompts."""
+prompts; and of the parts, what holds a held-out prompt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pica.eval.tasks import said
 from pica.recipes.prompt_pool.config import PromptPoolConfig
-from pica.recipes.prompt_pool.contamination import Evaluations
+from pica.recipes.prompt_pool.contamination import Evaluations, HeldOut
 from pica.recipes.prompt_pool.reading import richness
 from pica.synth.filters.copies import CopyFilter
 from pica.synth.filters.decontaminate import words_of
@@ -25,7 +25,7 @@ class Cleaner:
     def __init__(self, config: PromptPoolConfig) -> None:
         self.config = config
         self.copies = CopyFilter(config.duplicates)
-        self.evaluations = Evaluations(config)
+        self.evaluations, self.held_out = Evaluations(config), HeldOut(config)
         if config.languages:
             from pica.synth.filters.language import detect
 
@@ -50,7 +50,9 @@ class Cleaner:
             _prefixes(table, config.prefix)
         progress.say(f"looking for copies among {len(table):,} prompts")
         self.copies.drop(table, progress, column=TEXT, reward=RICHNESS)
+        among: list[str] = table.column(TEXT)
         self.evaluations.drop(table, progress, column=TEXT)
+        self.held_out.drop(table, among, progress, column=TEXT)
 
 
 def _languages(table: Table, wanted: Sequence[str]) -> None:

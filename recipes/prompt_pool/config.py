@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from pica.eval.shipped import SHIPPED
 from pica.recipes.prompt_pool.splits import splits_of
 from pica.synth.config import CallConfig
 from pica.synth.filters.copies import Duplicates
@@ -40,7 +41,10 @@ class PromptPoolConfig(CallConfig):
     distance: float = Field(0.05, ge=0, lt=2, description="squared distance of embeddings up to which a prompt is taken for an "
                                                           "evaluation's")
 
-    held_out: int = Field(0, ge=0, description="prompts of the split held_out")
+    held_out: int = Field(0, ge=0, description="prompts of the split held_out, which no prompt of a part may hold")
+    held_embedder: str = Field("none", description="for the nearest held-out prompt, as embedder; none: words alone")
+    held_distance: float = Field(0.05, ge=0, lt=2, description="squared distance of embeddings up to which a prompt is taken for "
+                                                               "a held-out one")
     parts: int = Field(0, ge=0, le=100_000, description=f"equal parts; 0: {PAPER_PARTS}, unless part_size is given")
     part_size: int = Field(0, ge=0, description="prompts of a part; the last one has what is left")
 
@@ -76,7 +80,6 @@ class PromptPoolConfig(CallConfig):
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide what is made, with the contents of the data and the evaluations."""
-        from pica.eval.tasks import SHIPPED
         from pica.synth.source import open_source
 
         contents = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from pica.eval.tasks import SHIPPED, Task, hash_of, said, task_of
+from pica.eval.shipped import SHIPPED
+from pica.eval.tasks import Task, hash_of, said, task_of
 from pica.recipes.prompt_pool.rows import PoolRow
 from pica.synth.filters.decontaminate import words_of
 from pica.synth.formats import BadRow, first_instruction
@@ -23,6 +23,8 @@ from pica.synth.source import Source, open_source
 Named = tuple[str, Source]
 #: Of a conversation: all that stands before the last answer, or the first user message alone.
 Turns = Literal["whole", "first"]
+#: Where a prompt stands: a hash of seed and prompt, then how little its row says.
+Place = tuple[bytes, int]
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def read(sources: Sequence[Named], *, seed: int, n: int = 0, turns: Turns = "who
 
     Rows with the very same conversation stand together, the one that says most first; the others have ids that end in -2, -3.
     """
-    prompts: list[tuple[tuple[Any, ...], bytes]] = []
+    prompts: list[tuple[Place, bytes]] = []
     unreadable = []
     rows = chain.from_iterable(((name, number, row) for number, row in enumerate(source, 1)) for name, source in sources)
     for name, number, row in islice(rows, n or None):
@@ -112,15 +114,12 @@ def _task(row: Mapping[str, Any], number: int, turns: Turns) -> Task:
     return Task(task.id, tuple(first), task.category, task.tags, task.reference, task.checklist)
 
 
-def _place(seed: int, row: PoolRow) -> tuple[Any, ...]:
+def _place(seed: int, row: PoolRow) -> Place:
     """Where a prompt stands: by seed and content; of the same prompts the one that says most first."""
-    facts = {"category": row.category, "tags": row.tags, "reference": row.reference, "checklist": row.checklist}
-    content = json.dumps(facts, sort_keys=True).encode()
-    return (blake2b(f"{seed} {row.id}".encode(), digest_size=16).digest(), -richness(facts),
-            blake2b(content, digest_size=16).digest())
+    return blake2b(f"{seed} {row.id}".encode(), digest_size=16).digest(), -richness(msgspec.structs.asdict(row))
 
 
-def _unique(prompts: Sequence[tuple[tuple[Any, ...], bytes]]) -> list[bytes]:
+def _unique(prompts: Sequence[tuple[Place, bytes]]) -> list[bytes]:
     """The rows, those that repeat the prompt before them under an id of their own."""
     rows, before, times = [], b"", 0
     for place, row in prompts:

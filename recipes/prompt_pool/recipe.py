@@ -17,22 +17,22 @@ import msgspec
 
 from pica.recipes.prompt_pool.clean import RICHNESS, TEXT, Cleaner
 from pica.recipes.prompt_pool.config import PromptPoolConfig
+from pica.recipes.prompt_pool.contamination import HELD
 from pica.recipes.prompt_pool.deal import deal
-from pica.recipes.prompt_pool.reading import Named, Read, described, open_data, read, rows_in
+from pica.recipes.prompt_pool.over_prompts import OverPrompts
+from pica.recipes.prompt_pool.reading import Named, Read, described, open_data, read
 from pica.recipes.prompt_pool.report import card, part_notes, part_sections, warnings
 from pica.recipes.prompt_pool.rows import PoolRow
 from pica.synth.errors import Reject, UsageError
-from pica.synth.overview import overview
 from pica.synth.plan import Plan
 from pica.synth.progress import Progress
-from pica.synth.recipe import Recipe
 from pica.synth.report import Report, Section
 from pica.synth.rows import Column
 from pica.synth.run import Draft, Run
 from pica.synth.table import Table
 
 
-class PromptPool(Recipe[PromptPoolConfig]):
+class PromptPool(OverPrompts[PromptPoolConfig]):
     """Prompts in, parts out."""
 
     name = "prompt-pool"
@@ -52,16 +52,6 @@ class PromptPool(Recipe[PromptPoolConfig]):
     def row_class(self) -> type[PoolRow]:
         """Prompts."""
         return PoolRow
-
-    @property
-    def source_rows(self) -> int | None:
-        """Rows that are read."""
-        return rows_in(self.sources, self.config.n)
-
-    @property
-    def wanted(self) -> int:
-        """All of them."""
-        return rows_in(self.sources, self.config.n)
 
     async def prepare(self, run: Run) -> None:
         """Find files, packages and weights; read all prompts. Raises `UsageError`."""
@@ -97,8 +87,12 @@ class PromptPool(Recipe[PromptPoolConfig]):
         dropped = ", ".join(f"{reason} ({count:,})" for reason, count in reasons.items()) or "nothing"
         need = f"held_out={config.held_out} and " if config.held_out else ""
         need += f"parts={config.part_count}" if config.part_count else f"part_size={config.part_size}"
+        mend = "Give more prompts, loosen what drops them, or ask for fewer"
+        if HELD in reasons:
+            mend += (f". Of the prompts that share {config.ngram} words in a row with a held-out one, keep one each, or take out "
+                     "what they share")
         return UsageError(f"{left:,} of {len(self.found):,} prompts are left, and {need} need {config.least:,} at least; "
-                          f"dropped: {dropped}. Give more prompts, loosen what drops them, or ask for fewer")
+                          f"dropped: {dropped}. {mend}")
 
     def plan(self) -> Plan:
         """No calls."""
@@ -109,9 +103,8 @@ class PromptPool(Recipe[PromptPoolConfig]):
         return part_sections(table)
 
     def report(self, folder: Path, table: Table, manifest: dict[str, Any], wanted: list[Column]) -> Report:
-        """The overview; `n` counts rows that are read, so fewer are no shortfall."""
-        config = {**manifest["config"], "n": 0}
-        report = overview(self.name, folder, table, {**manifest, "config": config}, wanted, self.sections(table))
+        """The overview, without the columns of the filters."""
+        report = super().report(folder, table, manifest, wanted)
         return replace(report, rows=({name: value for name, value in row.items() if name not in {TEXT, RICHNESS}}
                                      for row in report.rows))
 

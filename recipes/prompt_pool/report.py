@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from pica.recipes.prompt_pool.config import PromptPoolConfig
+from pica.synth.filters.decontaminate import COMMON
 from pica.synth.report import Matrix, Section
 from pica.synth.report import Table as Grid
 from pica.synth.table import Table
@@ -67,5 +68,10 @@ def card(config: PromptPoolConfig, table: Table) -> str:
     if found := table.notes.get("evaluations"):
         near = (f" or within a squared distance of {found['distance']:g} of their embeddings ({found['embedder']})"
                 if found["embedder"] else "")
-        lines.append(f"No prompt shares {found['ngram']} words in a row with a prompt of {', '.join(found['prompts'])}{near}.")
+        lines.append(f"No prompt shares {found['ngram']} words in a row with a prompt of {', '.join(found['prompts'])}{near}"
+                     f"{f', save words that stand in more than {COMMON} prompts' if found.get('common') else ''}.")
+    if config.held_out:
+        near = f" or within a squared distance of {config.held_distance:g} ({config.held_embedder})"
+        lines.append(f"No prompt of a part holds one of `held_out`, by {config.ngram} words in a row that stand in no more than "
+                     f"{COMMON} prompts{near if config.held_embedder != 'none' else ''}.")
     return "\n\n".join(lines)

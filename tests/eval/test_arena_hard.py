@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from small import Scripted, stored
 
 from pica.cli import main
-from pica.eval.arena_hard import ArenaHard, ArenaHardConfig
+from pica.eval.arena_hard import ArenaHard
 from pica.eval.arena_hard_board import Counting, Style, played, scores_of
+from pica.eval.arena_hard_config import ArenaHardConfig
 from pica.eval.arena_hard_scores import Convention
 from pica.eval.intervals import tails
 from pica.eval.judge import LABELS, MUCH, WORTH

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 import pica.eval.tasks as module
 from pica.eval.neutral import SUSPICIOUS
-from pica.eval.tasks import SHIPPED, read_tasks
+from pica.eval.shipped import SHIPPED
+from pica.eval.tasks import read_tasks
 from pica.synth.filters.minhash import near_duplicates
 
 CATEGORIES = ("Information seeking", "Advice seeking", "Creative Writing", "Editing", "Brainstorming", "Role playing", "Others",

@@ -12,7 +12,8 @@ import pytest
 from small import Scripted
 
 from pica.cli import main
-from pica.eval.checklist import Checklist, ChecklistConfig
+from pica.eval.checklist import Checklist
+from pica.eval.checklist_config import ChecklistConfig
 from pica.eval.compare import compare
 from pica.eval.means import mean
 from pica.synth.config import load_config

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from small import Scripted, running
 
-from pica.eval.contestants import Contestant, answer, check_labels, read_answers
+from pica.eval.contestants import answer, check_labels, read_answers
+from pica.eval.judging_config import Contestant
 from pica.eval.tasks import Task, hash_of
 from pica.synth.errors import UsageError
 from pica.synth.models.base import Request, Sampling, system, user

@@ -10,7 +10,7 @@ from arenas import by_length, given
 from small import stored
 
 from pica.cli import main
-from pica.eval import EVALUATIONS, load_evaluation
+from pica.eval import EVALUATIONS, config_class, load_evaluation
 
 JUDGE = "judge=fake/judge?prefers=long"
 
@@ -19,8 +19,9 @@ JUDGE = "judge=fake/judge?prefers=long"
 def test_the_help_of_a_benchmark_has_every_key(benchmark: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", benchmark, "--help"]) == 0
     out = capsys.readouterr().out
-    for key in load_evaluation(benchmark).config_class.model_fields:
+    for key in config_class(benchmark).model_fields:
         assert f"\n  {key}" in out, key
+    assert config_class(benchmark) is load_evaluation(benchmark).config_class
     assert f"{benchmark}: " in out
 
 
@@ -30,6 +31,13 @@ def test_the_help_lists_benchmarks(capsys: pytest.CaptureFixture[str]) -> None:
     for name, (_, what) in EVALUATIONS.items():
         assert f"\n  {name:<12}{what}\n" in out
     assert main(["eval"]) == 2
+
+
+@pytest.mark.parametrize("name", ["compare", "agree"])
+def test_what_stands_on_results_has_a_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", name, "--help"]) == 0
+    assert capsys.readouterr().out.startswith(f"usage: pica eval {name} ")
+    assert main(["eval", name]) == 2
 
 
 @pytest.mark.parametrize(("words", "line"), [

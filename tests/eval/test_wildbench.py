@@ -33,7 +33,8 @@ from wildbench_records import (
 from pica.cli import main
 from pica.eval.compare import compare
 from pica.eval.means import mean
-from pica.eval.wildbench import WildBench, WildBenchConfig
+from pica.eval.wildbench import WildBench
+from pica.eval.wildbench_config import WildBenchConfig
 from pica.eval.wildbench_elo import rate
 from pica.eval.wildbench_figures import GROUP_NAMES, How, Part, work_out
 from pica.eval.wildbench_scores import Outcomes, mix, task_macro, virtual_battles, wb_elo, worth
