@@ -21,6 +21,10 @@ C = TypeVar("C", bound=BaseModel)
 
 LONGEST_SHOWN = 200  # characters of a bad value in a message
 
+#: a user name, a password or a key in the URL of a model's name, which would be written to files with the settings
+_SECRET = re.compile(r"https?://[^/|]*@|@[^/|@:]+:[^/|@]+@(?!https?://)|[?&][^=|]*(?:key|token|secret|pass|auth|sig)[^=|]*=",
+                     re.IGNORECASE)
+
 #: settings that change how a run goes, never what it makes
 VOLATILE = ("concurrency", "budget", "ledger", "durability", "max_candidates")
 VOLATILE_OF_MODELS = ("max_in_flight", "timeout", "api_key_env", "price_prompt", "price_completion", "batch")
@@ -125,7 +129,7 @@ def over_default(cls: type[BaseModel], name: str, value: Any) -> Any:
         return value
     if isinstance(field.default, ModelConfig) and "name" in value:
         return value
-    return {**field.default.model_dump(), **value}
+    return {**field.default.model_dump(exclude_unset=True), **value}  # what nobody set stays so (`model_fields_set`)
 
 
 def _sampling_of(role: Any) -> dict[str, Any]:
@@ -161,6 +165,7 @@ def load_config(cls: type[C], *, file: Path | None = None, words: Sequence[str] 
 def parse_config(cls: type[C], values: dict[str, Any]) -> C:
     """A config of class `cls` from plain values. Raises `UsageError` naming every bad one."""
     _check_keys(cls, values)
+    _check_secrets(values)
     try:
         json.dumps(values, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError as error:
@@ -240,6 +245,16 @@ def _check_keys(cls: type[BaseModel], values: Mapping[str, Any], prefix: str = "
         inner = _nested(cls.model_fields[name].annotation) if name else None
         if inner is not None and isinstance(value, Mapping):
             _check_keys(inner, value, f"{prefix}{name}.")
+
+
+def _check_secrets(value: Any, place: str = "") -> None:
+    """Refuse a secret in a model's name, without saying it again."""
+    if isinstance(value, str) and value.startswith("openai/") and _SECRET.search(value):
+        raise UsageError(f"{place}: the URL holds a user name, password or key, and settings are written to files; leave it out, "
+                         "and set OPENAI_API_KEY in the environment (or the variable that api_key_env names)")
+    if isinstance(value, Mapping | list | tuple):
+        for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+            _check_secrets(inner, f"{place}.{key}".strip("."))
 
 
 def _problem(problem: Any) -> str:

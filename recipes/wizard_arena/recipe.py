@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from pica.eval.tasks import said
-from pica.recipes.prompt_pool.reading import Named, described, open_data, read, rows_in
+from pica.recipes.prompt_pool.over_prompts import OverPrompts
+from pica.recipes.prompt_pool.reading import Named, described, open_data, read
 from pica.recipes.prompt_pool.rows import PoolRow
 from pica.recipes.wizard_arena.clusters import draw
 from pica.recipes.wizard_arena.config import WizardArenaConfig
@@ -28,19 +28,16 @@ from pica.synth.errors import Reject, UsageError
 from pica.synth.filters.clusters import Clusters, cluster
 from pica.synth.formats import messages
 from pica.synth.models.base import ModelConfig
-from pica.synth.overview import overview
 from pica.synth.plan import Plan
 from pica.synth.progress import Progress
-from pica.synth.recipe import Recipe
-from pica.synth.report import Report, Section
-from pica.synth.rows import Column
-from pica.synth.run import Draft, Run
+from pica.synth.report import Section
+from pica.synth.run import Draft, Run, derive_seed
 from pica.synth.table import Table
 
 NOT_DRAWN, NOT_HARD = "not drawn from its cluster", "not among the hardest"
 
 
-class WizardArena(Recipe[WizardArenaConfig]):
+class WizardArena(OverPrompts[WizardArenaConfig]):
     """Prompts in, a test set out."""
 
     name = "wizard-arena"
@@ -67,16 +64,6 @@ class WizardArena(Recipe[WizardArenaConfig]):
     def models(self) -> list[ModelConfig]:
         """The judge."""
         return [self.rater.model] if self.rater else []
-
-    @property
-    def source_rows(self) -> int | None:
-        """Rows that are read."""
-        return rows_in(self.sources, self.config.n)
-
-    @property
-    def wanted(self) -> int:
-        """All of them: which are taken is known at the end."""
-        return rows_in(self.sources, self.config.n)
 
     async def prepare(self, run: Run) -> None:
         """Read, embed and cluster the prompts, and draw. Raises `UsageError`."""
@@ -131,11 +118,12 @@ class WizardArena(Recipe[WizardArenaConfig]):
         return WizardRow(recipe=self.name, model="", seed=draft.seed, calls=draft.calls, **shared, **rating)
 
     def finish(self, table: Table, progress: Progress) -> None:
-        """Take the hardest candidates: by rating, equals in the seeded order."""
+        """Take the hardest candidates: by rating, equals by a seeded hash of the prompt."""
         config, notes = self.config, table.notes
-        kinds, ratings = table.columns("category", "difficulty")
+        kinds, ratings, names = table.columns("category", "difficulty", "id")
         self.ratings = [rating for rating in ratings if rating is not None]
-        rated = sorted((place for place, kind in enumerate(kinds) if kind == "hard"), key=lambda place: (-ratings[place], place))
+        rated = sorted((place for place, kind in enumerate(kinds) if kind == "hard"),
+                       key=lambda place: (-ratings[place], derive_seed("hard", config.seed, names[place])))
         hardest = set(rated[:config.hard])
         if config.hard and not hardest:
             raise UsageError(f"none of the {self.judged:,} candidates has a rating that can be read; raise judge_tokens or tries "
@@ -157,11 +145,6 @@ class WizardArena(Recipe[WizardArenaConfig]):
     def sections(self, table: Table) -> list[Section]:
         """Clusters with examples, and ratings."""
         return sections(self.info, table, self.ratings)
-
-    def report(self, folder: Path, table: Table, manifest: dict[str, Any], wanted: list[Column]) -> Report:
-        """The overview; `n` counts rows that are read, so fewer are no shortfall."""
-        config = {**manifest["config"], "n": 0}
-        return overview(self.name, folder, table, {**manifest, "config": config}, wanted, self.sections(table))
 
     def card(self, table: Table) -> str:
         """What the test set is."""

@@ -283,8 +283,8 @@ def _identity(model: str, server: Server, revision: str, extra: Mapping[str, Any
 
 
 def _bare(text: str) -> str:
-    """`text` without the user name and password that a URL in it may carry."""
-    return re.sub(r"(https?://)[^/@|]*@", r"\1", text)
+    """`text` without the user name, password and query that a URL in it may carry."""
+    return re.sub(r"[?#][^|]*", "", re.sub(r"(https?://|@(?!https?://))[^/|]*@(?!https?://)", r"\1", text))
 
 
 def _proxy(scheme: str, host: str) -> str | None:

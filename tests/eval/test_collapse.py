@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations, pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pica.eval.collapse import Baseline, answers_of, compare, prompts_of
+from pica.eval.collapse import Baseline, Shape, answers_of, compare, prompts_of
 from pica.eval.diversity import distinct, nearest, repeated, self_similarity, topic_entropy, topics_of
 from pica.eval.ratio import Ratio, ratio
 from pica.synth.embed import HashEmbedder
@@ -117,6 +119,12 @@ def test_topics_are_the_middles_of_what_is_nearest(seed: int, k: int) -> None:
         assert topics[topic] == pytest.approx(vectors[place == topic].astype(float).mean(axis=0), abs=1e-6)
     shuffled = topics_of(vectors[generator.permutation(30)], k, seed=seed)
     assert (shuffled == topics).all()
+
+
+def test_a_text_that_stands_often_weighs_as_often() -> None:
+    often, once, far = [1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 1.0]
+    topics = topics_of(unit([often, far, often, once, often, far]), 2)
+    assert sorted(topics.tolist()) == [pytest.approx(far), pytest.approx([3.8 / 4, 0.6 / 4, 0.0])]
 
 
 def test_fewer_topics_than_asked_for() -> None:
@@ -246,16 +254,16 @@ def test_answers_that_go_round_in_circles(start: Baseline) -> None:
         f"{after:.0%} of {n}-grams ({before:.0%} at the start)" for n, (after, before) in fewer.items())
 
 
-def test_short_empty_and_cut_answers(start: Baseline) -> None:
+def test_short_and_empty_answers(start: Baseline) -> None:
     """A third says nothing, the rest two words."""
-    begun = Baseline.of(answers(0), PROMPTS, cut=["t1"])
+    begun = Baseline.of(answers(0), PROMPTS)
     shape = begun.measure({task: "" if i % 3 == 0 else " ".join(text.split()[:2])
-                           for i, (task, text) in enumerate(answers(1).items())}, cut=[f"t{i}" for i in range(12)])
-    assert (shape.answers, shape.empty, shape.cut, shape.words) == (60, 20 / 60, 12 / 60, 80 / 60)
+                           for i, (task, text) in enumerate(answers(1).items())})
+    assert (shape.answers, shape.empty, shape.words) == (60, 20 / 60, 80 / 60)
     assert shape.distinct == {1: None, 2: None, 3: None, 4: None}
     assert (shape.self_similarity, shape.topic_entropy) == (None, None)
     assert compare(begun.shape, shape) == [
-        "33% of the answers are empty, 0% at the start", "20% of the answers are cut by max_tokens, 2% at the start",
+        "33% of the answers are empty, 0% at the start",
         "answers have 0.04 times (0.03 to 0.04) as many words as at the start",
         "the answers hold fewer than half as many 1-grams, 2-grams, 3-grams, 4-grams as at the start, so how many of them are "
         "different cannot be compared"]
@@ -264,14 +272,50 @@ def test_short_empty_and_cut_answers(start: Baseline) -> None:
 def test_the_numbers_by_hand() -> None:
     start = Baseline.of({"a": "one two one two", "b": "Three, four!", "c": " "}, {"a": "x", "b": "y", "c": "z"})
     assert start.shape.to_json() == {
-        "answers": 3, "empty": 1 / 3, "cut": None, "words": 2, "characters": 28 / 3, "length_ratio": 1, "length_ratio_lower": 1,
+        "answers": 3, "empty": 1 / 3, "words": 2, "characters": 28 / 3, "length_ratio": 1, "length_ratio_lower": 1,
         "length_ratio_upper": 1,
         "distinct_1": pytest.approx(sum(len(set(drawn)) for drawn in combinations("121234", 3)) / 20 / 3),
         "distinct_2": pytest.approx(sum(len(set(drawn)) for drawn in combinations("abac", 2)) / 6 / 2),
         "distinct_3": pytest.approx(1), "distinct_4": pytest.approx(1), "self_similarity": None, "repeated": 0,
         "topic_entropy": None}
-    later = start.measure({"a": "one two", "b": "Three, four!"}, cut=["a"])
-    assert (later.length_ratio.value, later.cut, later.empty, later.distinct[3]) == (4 / 6, 0.5, 0, None)
+    later = start.measure({"a": "one two", "b": "Three, four!"})
+    assert (later.length_ratio.value, later.empty, later.distinct[3]) == (4 / 6, 0, None)
+    assert start.measure({"b": "Three, four!", "c": "five"}).length_ratio.value == 3 / 2  # 3 words over the 2 of b and c
+
+
+def test_topics_are_those_of_prompts_too() -> None:
+    """One answer to prompts on two things: the answers alone have a single topic, of which there is nothing to tell."""
+    said = {"a": "I do not know.", "b": "I do not know.", "c": "I do not know."}
+    prompts = {"a": "Name a bird of the woods.", "b": "Name a bird of the lakes.", "c": "How is 17 times 4 worked out?"}
+    start = Baseline.of(said, prompts, embedder=HashEmbedder())
+    assert start.topics is not None and len(start.topics) == 2
+    assert start.shape.topic_entropy == 0
+
+
+FACTS = {"empty": 0.0, "repeated": 0.25, "self_similarity": 0.25, "topic_entropy": 0.75}
+PLAIN = Shape(answers=20, words=10.0, characters=50.0, length_ratio=Ratio(1, 1, 1, 20, 0.95), distinct={1: 0.5, 2: 1.0}, **FACTS)
+
+
+@pytest.mark.parametrize(("changed", "warned"), [
+    ({"empty": 0.05}, ""), ({"empty": 0.06}, "6% of the answers are empty, 0% at the start"),
+    ({"repeated": 0.34}, ""), ({"repeated": 0.36}, "36% of the answers nearly equal another one, 25% at the start"),
+    ({"self_similarity": 0.34}, ""),
+    ({"self_similarity": 0.36}, "answers resemble each other: their mean cosine is 0.36, 0.25 at the start"),
+    ({"topic_entropy": 0.56}, ""),
+    ({"topic_entropy": 0.54}, "answers turn to fewer topics: their entropy is 0.54 of the most there can be, 0.75 at the start"),
+    ({"distinct": {1: 0.4, 2: 0.8}}, ""),
+    ({"distinct": {1: 0.4, 2: 0.79}}, "answers repeat themselves: among equally many, fewer are different, 79% of 2-grams (100% "
+                                      "at the start)"),
+    ({"length_ratio": Ratio(1.5, 1.4, 1.6, 20, 0.95)}, ""), ({"length_ratio": Ratio(1.6, 0.9, 2.3, 20, 0.95)}, ""),
+    ({"length_ratio": Ratio(1.6, 1, 2.2, 20, 0.95)}, ""),
+    ({"length_ratio": Ratio(1.6, 1.1, 2.1, 20, 0.95)}, "answers have 1.60 times (1.10 to 2.10) as many words as at the start"),
+    ({"length_ratio": Ratio(0.7, 0.6, 0.8, 20, 0.95)}, ""), ({"length_ratio": Ratio(0.6, 0.1, 1.1, 20, 0.95)}, ""),
+    ({"length_ratio": Ratio(0.6, 0.2, 1, 20, 0.95)}, ""),
+    ({"length_ratio": Ratio(0.6, 0.3, 0.9, 20, 0.95)}, "answers have 0.60 times (0.30 to 0.90) as many words as at the start"),
+    *(({name: None}, "") for name in FACTS), ({"length_ratio": Ratio(2, None, None, 1, 0.95)}, ""),
+])
+def test_where_warnings_begin(changed: dict[str, Any], warned: str) -> None:
+    assert compare(PLAIN, replace(PLAIN, **changed)) == ([warned] if warned else [])
 
 
 def test_no_answers_at_all(start: Baseline) -> None:

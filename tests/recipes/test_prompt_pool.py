@@ -19,12 +19,14 @@ from small import data
 from pica.cli import main
 from pica.eval.tasks import hash_of, read_tasks
 from pica.recipes.prompt_pool.config import PromptPoolConfig
+from pica.recipes.prompt_pool.contamination import Evaluations
 from pica.recipes.prompt_pool.deal import deal
 from pica.recipes.prompt_pool.recipe import PromptPool
 from pica.recipes.prompt_pool.rows import PoolRow
 from pica.synth.config import load_config
-from pica.synth.errors import UsageError
+from pica.synth.errors import FolderError, UsageError
 from pica.synth.models.base import assistant, system, user
+from pica.synth.progress import Progress
 from pica.synth.recipe import make
 from pica.synth.rows import columns
 
@@ -46,7 +48,7 @@ def lines(path: Path, given_rows: Iterable[Mapping[str, Any]]) -> Path:
 
 def question(number: int) -> str:
     """A prompt that no filter drops, different for every number from the first word on."""
-    return (f"Number {number}: what would a patient observer learn about {THINGS[number % 10]} of magpies in month "
+    return (f"Number {number}: what would a patient observer learn of {THINGS[number % 10]} in month "
             f"{number // 10} of the year?")
 
 
@@ -141,15 +143,20 @@ class TestFilters:
         assert {row["prompt"][0]["content"] for row in rows(out)} == kept
         assert manifest["rows"]["rejected"] == reasons
 
-    def test_equal_beginnings(self, tmp_path: Path, out: Path) -> None:
+    @pytest.mark.parametrize("rich", ["One two three four", "one, TWO three five"])
+    def test_equal_beginnings(self, tmp_path: Path, out: Path, rich: str) -> None:
+        """Whichever of two has a reference stays, so it is not their hashes that decide."""
         texts = ["One two three four", "one, TWO three five", "one two thrice", "one two", "one two"]
-        file = lines(tmp_path / "p.jsonl", [{"prompt": text, "reference": "r" if "five" in text else ""} for text in texts])
+        file = lines(tmp_path / "p.jsonl", [{"prompt": text, "reference": "r" if text == rich else ""} for text in texts])
         build(out, f"data={file}", "parts=1", "prefix=3")
-        kept = {row["prompt"][0]["content"] for row in rows(out)}
-        assert kept == {"one, TWO three five", "one two thrice", "one two"}  # the one with a reference stays
-        five = hash_of([user("one, TWO three five")])
+        assert {row["prompt"][0]["content"] for row in rows(out)} == {rich, "one two thrice", "one two"}
         assert {(row["reject_reason"], row["reject_detail"]) for row in rejects(out)} == {
-            ("the same first 3 words", f"as {five}"), ("the same prompt", f"as {hash_of([user('one two')])}")}
+            ("the same first 3 words", f"as {hash_of([user(rich)])}"), ("the same prompt", f"as {hash_of([user('one two')])}")}
+
+    def test_prompts_without_a_word_have_no_equal_beginning(self, tmp_path: Path, out: Path) -> None:
+        texts = ["?!", "...", "+++ ---", "one two", "One, two"]
+        build(out, f"data={lines(tmp_path / 'p.jsonl', [{'prompt': text} for text in texts])}", "parts=1", "prefix=2")
+        assert [row["prompt"][0]["content"] for row in rejects(out)] in (["one two"], ["One, two"])
 
     def test_copies(self, tmp_path: Path, out: Path) -> None:
         long = " ".join(f"word{number}" for number in range(60))
@@ -158,6 +165,15 @@ class TestFilters:
         manifest = build(out, f"data={file}", "parts=1", "duplicates.exact=true", "duplicates.minhash=0.8")
         assert manifest["rows"]["rejected"] == {"copy": 1, "near copy (MinHash)": 1}
         assert len(rows(out)) == 2
+
+    @pytest.mark.parametrize("rich", range(3))
+    @pytest.mark.parametrize("words", [["duplicates.exact=true"], ["duplicates.embedder=hash"]])
+    def test_of_copies_the_one_that_says_most_stays(self, tmp_path: Path, out: Path, rich: int, words: list[str]) -> None:
+        texts = ["what do magpies eat in winter", "What do magpies eat in winter", "What do Magpies eat in winter"]
+        file = lines(tmp_path / "p.jsonl", [{"prompt": text, "tags": ["t"], "checklist": ["c"] if place == rich else []}
+                                            for place, text in enumerate(texts)])
+        build(out, f"data={file}", "parts=1", *words)
+        assert [row["prompt"][0]["content"] for row in rows(out)] == [texts[rich]]
 
     def test_near_embeddings_are_copies_where_that_is_asked_for(self, tmp_path: Path, out: Path) -> None:
         texts = ["what do magpies eat in winter", "What do magpies eat in winter", "how tall is a poplar"]
@@ -200,6 +216,39 @@ class TestContamination:
             "prompts": {str(evaluation): 2}, "looked_at": 3, "by_words": 1, "by_distance": 1, "ngram": 13, "embedder": "hash",
             "distance": 0.5}
         assert "warnings" not in manifest["notes"]
+
+    def test_a_prompt_at_the_very_distance_is_taken_for_the_evaluations(self, tmp_path: Path, out: Path) -> None:
+        """Without a word there is nothing but the embedding to go by, and its distance to itself is 0."""
+        evaluation = lines(tmp_path / "e.jsonl", [{"prompt": "?! ?! ?!"}])
+        file = lines(tmp_path / "p.jsonl", [{"prompt": "?! ?! ?!"}, {"prompt": "Anything else?"}])
+        manifest = build(out, f"data={file}", "parts=1", f"decontaminate={evaluation}", "embedder=hash", "distance=0")
+        assert [row["prompt"][0]["content"] for row in rows(out)] == ["Anything else?"]
+        assert (manifest["notes"]["evaluations"]["by_words"], manifest["notes"]["evaluations"]["by_distance"]) == (0, 1)
+
+    def test_every_prompt_is_measured_however_many_are_embedded_at_a_time(self, tmp_path: Path) -> None:
+        evaluation = lines(tmp_path / "e.jsonl", [{"prompt": question(number)} for number in (4, 2, 0)])
+        config = load_config(PromptPoolConfig, words=["data=unread", f"decontaminate={evaluation}", "embedder=hash"])
+        found = []
+        for chunk in (1, 2, 5, 100):
+            ready = Evaluations(config, chunk=chunk)
+            assert ready.embedder is not None
+            found.append(ready.nearest([question(number) for number in range(5)], ready.embedder, Progress("quiet")))
+        assert found[0] == found[1] == found[2] == found[3]
+        assert [near.place for near in found[0] if near.distance == 0] == [2, 1, 0]
+        assert len(found[0]) == 5
+
+    def test_an_evaluation_that_changed_makes_another_pool(self, tmp_path: Path, out: Path) -> None:
+        evaluations = [tmp_path / "e.jsonl", tmp_path / "e.txt"]
+        words = [pool(tmp_path / "p.jsonl", 4), "parts=1", f"decontaminate=[{evaluations[0]},{evaluations[1]}]", "embedder=none"]
+        lines(evaluations[0], [{"prompt": "Something else entirely?"}])
+        evaluations[1].write_text("Something else again?\n")
+        build(out, *words)
+        for number, evaluation in enumerate(evaluations, 1):
+            evaluation.write_text(f"{json.dumps({'prompt': question(number)}) if number == 1 else question(number)}\n")
+            with pytest.raises(FolderError, match="--update"):
+                build(out, *words)
+            build(out, *words, update=True)
+            assert len(rows(out)) == 4 - number
 
     def test_without_embeddings_words_alone_count(self, tmp_path: Path, out: Path) -> None:
         texts = [self.PROMPT, self.NEAR]

@@ -104,14 +104,39 @@ class TestTheSet:
             assert task.checklist == (f"Names {number}",) and row["difficulty"] == int(number)
             assert (row["difficulty_reason"], row["judge"]) == ("its number says so", "scripted/judge (0 to 10)")
 
-    def test_ties_go_by_the_seeded_order(self, prompts: str, tmp_path: Path, scripted: Scripted) -> None:
+    def test_the_seed_decides_among_equal_ratings(self, prompts: str, tmp_path: Path, scripted: Scripted) -> None:
+        """All prompts are candidates, so that the seed has nothing else to decide."""
         same = judged(scripted, lambda request: json.dumps({"reason": "all alike", "difficulty": 5}))
         taken = []
         for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-            build(tmp_path / name, prompts, same, f"seed={seed}", "candidates=5", "diverse=0")
+            build(tmp_path / name, prompts, same, f"seed={seed}", f"candidates={EACH}", "diverse=0")
             taken.append([row["id"] for row in rows(tmp_path / name)])
         assert taken[0] == taken[1] and len(taken[0]) == 5
         assert set(taken[0]) != set(taken[2])
+
+    def test_no_cluster_goes_first_among_equal_ratings(self, tmp_path: Path, scripted: Scripted) -> None:
+        """One cluster has most prompts, each has as many candidates; with an eye on size or number it would take nearly all."""
+        given_rows = [{"prompt": f"{text} ({number})"} for text, size in zip(TOPICS, (80, 10, 10, 10), strict=True)
+                      for number in range(size)]
+        (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given_rows))
+        same, found = judged(scripted, lambda request: json.dumps({"reason": "all alike", "difficulty": 8})), Counter[int]()
+        for seed in range(3):
+            build(tmp_path / str(seed), f"data={tmp_path / 'p.jsonl'}", same, f"seed={seed}", "diverse=0", "candidates=10",
+                  "hard=12")
+            found.update(row["cluster"] for row in rows(tmp_path / str(seed)))
+        assert found.total() == 36 and set(found) == {0, 1, 2, 3}
+        assert max(found.values()) <= 14  # 9 are to be expected of each
+
+    def test_a_harder_prompt_goes_before_any_tie(self, prompts: str, out: Path, scripted: Scripted) -> None:
+        """All prompts are candidates; ratings are 0 and 1 but for one 2 a topic."""
+        judge = judged(scripted, lambda request: json.dumps({"reason": "x", "difficulty": max(0, number_in(request) - 3)}))
+        build(out, prompts, judge, f"candidates={EACH}", "diverse=0", "hard=10")
+        assert Counter(row["difficulty"] for row in rows(out)) == {2: 4, 1: 4, 0: 2}
+
+    def test_seed_and_starts_are_the_k_means(self, prompts: str, out: Path) -> None:
+        clusters = build(out, prompts, "hard=0", "candidates=0", "seed=7", "starts=3")["notes"]["clusters"]
+        assert {name: clusters[name] for name in ("method", "clusters", "starts", "seed")} == {
+            "method": "k-means", "clusters": 4, "starts": 3, "seed": 7}
 
     def test_nothing_depends_on_the_order_of_the_data(self, prompts: str, tmp_path: Path, scripted: Scripted) -> None:
         file = Path(prompts.removeprefix("data="))

@@ -18,6 +18,31 @@ from pica.synth.config import CallConfig, RunConfig, fields, load_config, parse_
 from pica.synth.errors import UsageError
 from pica.synth.models.base import ModelConfig, Sampling
 
+SECRETS = ["openai/m@https://me:s3cret@host/v1", "openai/m@https://s3cret@host", "openai/m@http://a|https://me:s3@cret@host",
+           "openai/m@me:s3cret@host:8000", "openai/m@https://host/v1?api_key=s3cret", "openai/m@https://host/v1?v=1&Token=s3cret"]
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize(("word", "place"), [("teacher={}", "teacher"), ("teacher.name={}", "teacher.name"),
+                                             ("responder={{name: '{}', temperature: 0}}", "responder.name")])
+def test_a_secret_in_a_url_is_refused_and_not_repeated(name: str, word: str, place: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_config(MagpieConfig, words=[word.format(name), "n=0"])
+    assert str(caught.value) == (
+        f"{place}: the URL holds a user name, password or key, and settings are written to files; leave it out, and set "
+        "OPENAI_API_KEY in the environment (or the variable that api_key_env names)")
+
+
+def test_a_secret_is_refused_in_a_list() -> None:
+    with pytest.raises(UsageError, match=r"^models\.1\.name: the URL holds a user name"):
+        load_config(Contest, words=[f"models=[fake/magpie, {{name: '{SECRETS[0]}'}}]"])
+
+
+@pytest.mark.parametrize("name", ["openai/@cf/m@https://host/v1", "openai/m:7b@http://localhost:8000/v1", "openai/m@http://a|http://b",
+                                  "openai/m@https://host/v1/@tenant", "fake/judge?key=1"])
+def test_other_names_are_not(name: str) -> None:
+    assert magpie(f"teacher={name}").teacher.name == name
+
 
 def magpie(*words: str, **values: Any) -> MagpieConfig:
     """Magpie's config from words."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from pica.synth.embed import HashEmbedder
 from pica.synth.errors import UsageError
@@ -45,6 +46,28 @@ def test_the_same_again():
     assert one.label.tolist() == same.label.tolist() and one.distance.tolist() == same.distance.tolist()
     assert one.centres.tolist() == same.centres.tolist()
     assert one.label.tolist() != other.label.tolist()
+
+
+def test_more_starts_find_better_clusters():
+    vectors = np.random.default_rng(1).normal(size=(200, 2)).astype(np.float32)
+    once, often = (sum(cluster(vectors, 12, seed=seed, starts=starts).distance.sum() for seed in range(3)) for starts in (1, 10))
+    assert often < 0.99 * once
+
+
+def test_threads_change_no_bit():
+    """Sums of several threads differ in their last bits, so there is one, whatever the machine offers."""
+    vectors = np.random.default_rng(0).normal(size=(5000, 16)).astype(np.float32)
+    with threadpool_limits(limits=1):
+        one = cluster(vectors, 9)
+    with threadpool_limits(limits=2):
+        two = cluster(vectors, 9)
+    assert one.centres.tobytes() == two.centres.tobytes()
+
+
+def test_clusters_of_equal_size_go_by_their_first_member():
+    points = np.array([[5, 0], [0, 0], [0, 9], [0, 1], [5, 1], [0, 8]], dtype=np.float32)
+    for seed in range(5):
+        assert cluster(points, 3, seed=seed).label.tolist() == [0, 1, 2, 1, 0, 2]
 
 
 def test_texts_that_the_embedder_cannot_tell_apart():

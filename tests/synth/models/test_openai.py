@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, contextmanager
 from socket import socket
 from typing import Any
 
@@ -302,10 +303,19 @@ def test_bad_servers_are_named(name: str, said: str) -> None:
         open_model(name)
 
 
-def test_passwords_in_urls_are_refused_and_not_repeated() -> None:
-    with pytest.raises(UsageError) as caught:
-        open_model("openai/m@http://me:hunter2@host/v1")
-    assert "hunter2" not in str(caught.value) and "environment" in str(caught.value)
+@pytest.mark.parametrize("url", ["http://me:hunter2@host/v1", "http://me:p@hunter2@host/v1", "http://host/v1?api_key=hunter2",
+                                 "http://host/v1#hunter2"])
+def test_secrets_in_urls_are_refused_and_not_repeated(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    for name in (f"openai/m@{url}", "openai/m"):
+        with pytest.raises(UsageError) as caught:
+            open_model(name)
+        assert "hunter2" not in str(caught.value) and "environment" in str(caught.value)
+
+
+def test_a_password_is_not_repeated_where_http_is_missing() -> None:
+    with pytest.raises(UsageError, match="'openai/m@host:8000' needs http://"):
+        open_model("openai/m@me:hunter2@host:8000")
 
 
 def test_extra_cannot_fix_what_requests_decide() -> None:
@@ -380,15 +390,27 @@ async def test_only_failing_servers_are_failed_over() -> None:
 
 
 def test_a_model_can_be_used_in_one_loop_after_another() -> None:
-    async def once(model: OpenAIModel, *, close: bool) -> str:
-        async with FakeServer(ServeOptions(port=port)):
-            text = (await model.generate(CHAT))[0].text
-            if close:
-                await model.close()
-            return text
+    async def once() -> str:
+        text = (await model.generate(CHAT))[0].text
+        await model.close()
+        return text
 
-    with closing(socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    model = openai(f"http://127.0.0.1:{port}/v1")
-    assert len({asyncio.run(once(model, close=close)) for close in (True, True)}) == 1
+    with serving() as url:
+        model = openai(url)
+        assert len({asyncio.run(once()) for _ in range(2)}) == 1
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """The URL of a server in a loop and a thread of its own."""
+    loop, server = asyncio.new_event_loop(), FakeServer()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result()
+        yield server.url
+        asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
