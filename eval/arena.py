@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -17,11 +16,10 @@ from pica.eval.bias import leanings
 from pica.eval.connected import comparable
 from pica.eval.contestants import read_answers
 from pica.eval.evaluation import Evaluation
-from pica.eval.intervals import Intervals, bootstrap
 from pica.eval.judge import Kind
 from pica.eval.leaderboard import UNBOUNDED, Entry, Leaderboard
-from pica.eval.ratings import Ratings, fit
 from pica.eval.report import battle_sections, neighbours
+from pica.eval.standing import Standing, stand
 from pica.eval.style_effects import style_effects
 from pica.eval.tasks import Task, read_tasks
 from pica.synth.errors import UsageError
@@ -93,7 +91,7 @@ class Arena(Evaluation[ArenaConfig]):
         names = comparable(battles_of(rows), self.config.anchor or None)
         return [row for row in rows if row["model_a"] in names and row["model_b"] in names]
 
-    def _entry(self, rows: Sequence[dict[str, Any]], label: str, standing: _Standing | None) -> Entry:
+    def _entry(self, rows: Sequence[dict[str, Any]], label: str, standing: Standing | None) -> Entry:
         own = [row for row in rows if label in {row["model_a"], row["model_b"]}]
         verdicts = [verdict for row in own for verdict in verdicts_of(row)[0]]
         score, lower, upper, why = standing.of(label) if standing else (None, None, None, None)
@@ -102,7 +100,7 @@ class Arena(Evaluation[ArenaConfig]):
         return Entry(label, score, lower, upper, len(verdicts) - unscored, unscored, wanted - len(own),
                      {**record(own, label), UNBOUNDED: why})
 
-    def _warnings(self, rows: Sequence[dict[str, Any]], standing: _Standing | None) -> list[str]:
+    def _warnings(self, rows: Sequence[dict[str, Any]], standing: Standing | None) -> list[str]:
         """What a reader must know first, most serious first."""
         if standing is None:
             games = sum(len(row["games"]) for row in rows)
@@ -151,43 +149,14 @@ class Arena(Evaluation[ArenaConfig]):
         return Plan(tasks * pairs, steps)
 
 
-@dataclass(frozen=True)
-class _Standing:
-    """Ratings and their intervals, which one task does not have. `tamed`: ratings with a prior, which order what has no bound."""
-
-    ratings: Ratings
-    ends: Intervals | None
-    tamed: Ratings
-
-    @property
-    def method(self) -> str:
-        """How ratings and intervals came about."""
-        return f"{self.ratings.explain()} {self.ends.explain() if self.ends else 'One task has no interval.'}"
-
-    def of(self, label: str) -> tuple[float | None, float | None, float | None, str | None]:
-        """(rating, lower end, upper end, why it has no bound) of a model; None where there is none."""
-        if label not in self.ratings.models:
-            return None, None, None, None
-        code, why = self.ratings.code(label), self.ratings.unbounded.get(label)
-        lower, upper = (float(self.ends.lower[code]), float(self.ends.upper[code])) if self.ends and not why else (None, None)
-        return float(self.ratings.points[code]), lower, upper, why
-
-    def order(self, labels: Sequence[str]) -> list[str]:
-        """All labels, the strongest first."""
-        rated = [self.tamed.models[code] for code in self.tamed.order()]
-        return [*rated, *(label for label in labels if label not in rated)]
-
-
-def _standing(rows: Sequence[dict[str, Any]], config: ArenaConfig) -> _Standing | None:
+def _standing(rows: Sequence[dict[str, Any]], config: ArenaConfig) -> Standing | None:
     """How the models of these battles stand; None where nobody can be rated."""
     if not rows:
         return None
     battles = battles_of(rows, strong=config.strong)
     anchor = config.anchor if config.anchor in battles.models else None
-    ratings = fit(battles, anchor=anchor, anchor_rating=config.anchor_rating, prior=config.prior)
-    several = ratings.prompts > 1
-    ends = bootstrap(battles, ratings, rounds=config.rounds, level=config.level, seed=config.seed) if several else None
-    return _Standing(ratings, ends, fit(battles, prior=config.prior or 1.0))
+    return stand(battles, anchor=anchor, anchor_rating=config.anchor_rating, prior=config.prior, rounds=config.rounds,
+                 level=config.level, seed=config.seed)
 
 
 EVALUATION = Arena

@@ -61,6 +61,10 @@ class DatasetFolder:
         found = {key: read[key] for key in wanted if key in read} if isinstance(read, dict) else read
         self.id = str(read.get("id", "")) if isinstance(read, dict) else ""
         if found is not None and found != wanted:
+            other = found.get("recipe") if isinstance(found, dict) else None
+            if isinstance(other, str) and other != recipe:
+                raise FolderError(f"{self.path} is a folder of {other}, and this command makes one of {recipe}; give "
+                                  "another --out")
             if not update:
                 raise FolderError(f"{self.path} holds another config: {'; '.join(differences(found, wanted))}. Give another "
                                   "--out, or --update to make this folder again with the new config (answers that "

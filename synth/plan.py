@@ -66,12 +66,13 @@ class Plan:
                          f"{calls * step.completion_tokens:>14,.0f}")
         cost = "unknown: state price_prompt and price_completion" if self.cost is None else f"${self.cost:.2f}"
         lines += ["", f"calls   {self.calls:,}", f"tokens  {sum(self.tokens):,}",
-                  f"time    about {duration(self.seconds)} ({self._speeds()})", f"cost    {cost}", "nothing was asked"]
+                  f"time    about {duration(self.seconds)}{self._speeds()}", f"cost    {cost}", "nothing was asked"]
         return "\n".join(lines)
 
     def _speeds(self) -> str:
         kinds = sorted({_kind(step.model) for step in self.steps})
-        return ", ".join(f"{kind} at {SPEED[kind]:,.0f} tokens/s" for kind in kinds)
+        told = ", ".join(f"{kind} at {SPEED[kind]:,.0f} tokens/s" for kind in kinds)
+        return f" ({told})" if told else ""
 
     def to_json(self) -> dict[str, Any]:
         """The plan for programs."""

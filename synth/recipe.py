@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import msgspec
 
 from pica import __version__
-from pica.synth.card import dataset_card
+from pica.synth.card import Role, dataset_card, roles_of
 from pica.synth.config import CallConfig, RunConfig
 from pica.synth.errors import PicaError
 from pica.synth.folder import DatasetFolder
@@ -118,6 +118,11 @@ class Recipe(ABC, Generic[C]):
         """Markdown for the dataset card: what this data is, its limits, its sources."""
         return self.config.summary
 
+    @property
+    def wrote(self) -> list[Role]:
+        """Who wrote the rows, or judged them, for the card: the models of the config, unless the rows come from elsewhere."""
+        return roles_of(self.config.model_dump(mode="json"))
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -200,7 +205,7 @@ def _write(recipe: Recipe[Any], folder: DatasetFolder, table: Table, run: Run, l
     assert manifest["rows"]["in"] == sum(splits.values()) + sum(rejects.values()), "rows in = rows out + rejected"
     for name, text in recipe.files().items():
         folder.write_text(name, text)
-    folder.write_text("README.md", dataset_card(recipe.name, recipe.card(table), manifest, wanted))
+    folder.write_text("README.md", dataset_card(recipe.name, recipe.card(table), manifest, wanted, recipe.wrote))
     write_report(recipe.report(folder.path, table, manifest, wanted), folder.path / "report.html")
     manifest["files"] = folder.files()
     short = recipe.config.n - len(table)

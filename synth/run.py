@@ -314,14 +314,16 @@ class Run:
 @contextmanager
 def _rare_collections() -> Iterator[None]:
     """Collect cyclic garbage rarely: calls make little of it, and each collection walks every call in flight."""
-    before = gc.get_threshold()
-    gc.freeze()
+    before, ours = gc.get_threshold(), not gc.get_freeze_count()  # what somebody else has frozen stays so
+    if ours:
+        gc.freeze()
     gc.set_threshold(50_000, *before[1:])
     try:
         yield
     finally:
         gc.set_threshold(*before)
-        gc.unfreeze()
+        if ours:
+            gc.unfreeze()
 
 
 def _rejected(draft: Draft, reason: str, detail: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,6 +77,20 @@ class TalkRecipe(Recipe[TalkConfig]):
 def talk(**values: Any) -> TalkRecipe:
     """The recipe with these settings, on the fake model."""
     return TalkRecipe(TalkConfig.model_validate({"teacher": "fake/magpie", **values}))
+
+
+class Clock:
+    """The machine's monotonic clock, which a test may put forward, so that no test waits for it or races with it."""
+
+    def __init__(self) -> None:
+        self._plain, self._skipped = time.monotonic, 0.0
+
+    def __call__(self) -> float:
+        return self._plain() + self._skipped
+
+    def skip(self, seconds: float) -> None:
+        """So many seconds have passed."""
+        self._skipped += seconds
 
 
 SCRIPTS: dict[str, ScriptedModel] = {}

@@ -210,6 +210,12 @@ class TestRun:
         assert said.code == 1
         assert f"{folder} holds another config: config.n: 3 -> 4. Give another --out, or --update" in said.line
 
+    def test_the_folder_of_another_recipe_is_never_made_again(self, pica: Pica, folder: Path) -> None:
+        for more in ([], ["--update"]):
+            said = pica("run", "skillmix", "n=4", "teacher=fake/magpie", "--out", str(folder), *more)
+            assert said.code == 1
+            assert said.line == f"{folder} is a folder of magpie, and this command makes one of skillmix; give another --out"
+
     def test_a_spent_budget_is_3(self, pica: Pica, tmp_path: Path) -> None:
         said = pica("run", "magpie", "n=9", *QUICK, "budget.calls=2", "--quiet", "--out", str(tmp_path / "out"))
         assert said.code == 3

@@ -56,14 +56,20 @@ def _show(campaign: Any, folder: Path) -> None:
         rows = ", ".join(f"{stage} {count:,}" for stage, count in one.data.items())
         print(f"{one.candidate}: {'promoted' if one.decision.promoted else 'refused'}: {one.decision.reason} (rows: {rows})")
     for rating in campaign.ratings:
-        ends = "" if rating.lower is None or rating.upper is None else f"  [{rating.lower:,.0f}, {rating.upper:,.0f}]"
-        shown = "-" if rating.rating is None else f"{rating.rating:,.0f}"
-        print(f"  {rating.model:<24}{shown:>7}{ends}")
+        print(f"  {rating.model:<24}{_rated(rating)}")
     for warning in campaign.warnings:
         print(f"warning: {warning}")
     spent = campaign.spent
     print(f"{spent.calls:,} calls, {spent.train_steps:,} training steps, {duration(spent.seconds)}")
     print(f"best     {campaign.best_model}\ncampaign {folder / 'campaign.json'}\nreport   {folder / 'report.html'}")
+
+
+def _rated(rating: Any) -> str:
+    """A rating with its interval, `-` for an end that nothing bounds; or why there is none."""
+    if rating.rating is None:
+        return f"{UNBOUNDED:>9}  {rating.unbounded}" if rating.unbounded else f"{'-':>9}"
+    lower, upper = ("-" if end is None else f"{end:,.0f}" for end in (rating.lower, rating.upper))
+    return f"{rating.rating:>9,.0f}  [{lower}, {upper}]"
 
 
 def _plan(config: Any, *, as_json: bool) -> int:

@@ -13,7 +13,7 @@ from pica.recipes.flywheel.fighter import Fighter, label_of, start_of
 from pica.recipes.flywheel.gates import wins_needed
 from pica.recipes.flywheel.limits import percent
 from pica.recipes.flywheel.plan import FlywheelPlan, Planned, TrainEstimate, plan_campaign
-from pica.synth.errors import PicaError, UsageError
+from pica.synth.errors import Denied, UsageError
 from pica.synth.models import open_model
 from pica.synth.plan import Plan
 from pica.synth.source import open_source
@@ -37,7 +37,9 @@ def plan(config: FlywheelConfig) -> FlywheelPlan:
     start = start_of(config)
     size, device = _size(start, config)
     first: Planned = {"evaluation": _battles(config, [start], measured, measuring=True)}
-    iterations = [_iteration(config, number, part, measured, size, device) for number in range(1, config.iterations + 1)]
+    given = sum(len(open_source(name)) for name in config.battles)
+    iterations = [_iteration(config, number, part, given, measured, size=size, device=device)
+                  for number in range(1, config.iterations + 1)]
     notes = [f"prompts {prompts:,} before they are made ready: {measured:,} to measure on, {part:,} a part"]
     notes += _gates(config, measured)
     if config.collapse.kl:
@@ -58,14 +60,23 @@ def _gates(config: FlywheelConfig, prompts: int) -> list[str]:
             f"if no model is better, one of {last:,} is promoted by luck with a chance of up to {100 * gates.lucky(last):.2g}%"]
 
 
-def _iteration(config: FlywheelConfig, number: int, part: int, measured: int, size: int | None, device: str) -> Planned:
-    """The steps of an iteration."""
+def _rows_of_prompt(config: FlywheelConfig, stage: StageName) -> int:
+    """Rows that a prompt can bring: one against every rival where wins make pairs too and for a reward model, else one."""
+    made = config.select_config(stage, "battles", "")
+    return len(config.rivals) if stage == "reward" or (stage == "dpo" and made.takes_wins) else 1
+
+
+def _iteration(config: FlywheelConfig, number: int, part: int, given: int, measured: int, *, size: int | None,
+               device: str) -> Planned:
+    """The steps of an iteration. `part`: prompts of a part; `given`: battles of evaluations that were there before, of which each
+    brings a row at most, in the first iteration; `measured`: prompts to measure on."""
     start, steps = start_of(config), dict[str, Any]()
     new = Fighter(label_of(number), start.model, start.weights)
     for stage in config.ordered:
         if stage in config.fed:
             steps[f"battles-{stage}"] = _battles(config, [new], part, measuring=False)
-        rows = part * (len(config.rivals) if stage == "reward" else 1) * (number if config.accumulate else 1)
+        fought = part * _rows_of_prompt(config, stage)
+        rows = number * fought + given if config.accumulate else fought + (given if number == 1 else 0)
         steps[stage] = _training(config, stage, rows, size, device)
     old = Fighter("the model before", start.model, start.weights)
     return {**steps, "evaluation": _battles(config, [new, old], measured, measuring=True)}
@@ -93,13 +104,17 @@ def _training(config: FlywheelConfig, stage: StageName, rows: int, size: int | N
 def _size(start: Fighter, config: FlywheelConfig) -> tuple[int | None, str]:
     """(parameters of the model, kind of device that it is trained on); None where they cannot be found out here."""
     from pica.train.device import find_place
-    from pica.train.weights import find_model, measure
+    from pica.train.weights import measure
 
     made = config.train_config(config.ordered[0], [{"source": "data"}], start.weights)
     device = find_place(made).device
     try:
-        return measure(find_model(start.weights, config.target.revision), "text").parameters, device
-    except PicaError as error:
-        if isinstance(error, UsageError) and Path(start.weights.removeprefix("hf/")).exists():
+        found = config.trainable()
+    except Denied:  # the embedded model is not here yet, and there is no network
+        return None, device
+    try:
+        return measure(found, "text").parameters, device
+    except UsageError:
+        if Path(found.path).exists():
             raise
         return None, device

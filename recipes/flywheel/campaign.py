@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,21 +18,23 @@ from typing import Any
 import msgspec
 import orjson
 
+from pica.eval.tasks import said
 from pica.recipes.flywheel import gates
 from pica.recipes.flywheel.config import START, FlywheelConfig, StageName
 from pica.recipes.flywheel.fighter import Fighter, start_of, trained
+from pica.recipes.flywheel.fixed import refuse_changes
+from pica.recipes.flywheel.place import follow, note, root_of
 from pica.recipes.flywheel.ratings import Rated, rate
+from pica.recipes.flywheel.reason import reason_of
 from pica.recipes.flywheel.records import Campaign, Decision, Gate, Iteration, StepRecord
 from pica.recipes.flywheel.report import write_campaign_report
 from pica.recipes.flywheel.shape import Look, look
 from pica.recipes.flywheel.steps import Steps
 from pica.recipes.flywheel.turn import Turn
-from pica.synth.errors import BudgetSpent, FolderError, Interrupted, PicaError
+from pica.recipes.prompt_pool.contamination import compared
+from pica.synth.errors import BudgetSpent, Interrupted, PicaError
 from pica.synth.folder import DatasetFolder
 from pica.synth.progress import Progress
-
-#: settings that cannot change once a model was measured
-FIXED = ("seed", "n", "target", "data", "pool", "held_out", "tasks", "part_size")
 
 
 class NothingLearnt(PicaError):
@@ -54,13 +56,17 @@ def run_campaign(config: FlywheelConfig, out: Path, *, update: bool = False, pro
 
     `update`: changed settings hold for what is not decided yet; steps that they change are made again. `clock` gives the seconds
     that `budget.seconds` caps (a training goes by its own). Raises what stopped it
-    (`Stopped`, `ModelError`, `UsageError`, `Diverged`, `NothingLearnt`), once `campaign.json` says so.
+    (`Stopped`, `ModelError`, `UsageError`, `Diverged`, `NothingLearnt`, or an error that nobody foresaw), once `campaign.json`
+    says so.
     """
     folder = DatasetFolder(out)
     try:
-        if update and (out / START / "decision.json").exists():
-            _refuse(folder, config)
+        follow(folder)
+        update = update or _untouched(folder)
+        if update:
+            refuse_changes(config, out)
         folder.claim("flywheel", config.identity(), update=update)
+        note(folder)
         return Wheel(config, folder, update=update, progress=progress or Progress("quiet"), clock=clock).run()
     finally:
         folder.close()
@@ -71,7 +77,7 @@ class Wheel:
 
     def __init__(self, config: FlywheelConfig, folder: DatasetFolder, *, update: bool, progress: Progress,
                  clock: Callable[[], float]) -> None:
-        self.config, self.folder, self.root = config, folder, folder.path.absolute()
+        self.config, self.folder, self.root = config, folder, root_of(folder)
         self.progress = progress
         self.iterations: list[Iteration] = []
         self.start = start_of(config)
@@ -103,7 +109,9 @@ class Wheel:
         config.check()
         for name in (config.collapse.embedder, config.gates.embedder):
             self.steps.embedder(name)  # an unknown one is an error before anything runs
-        self.steps.pool()
+        if self.iterations:
+            refuse_changes(config, self.folder.path)
+        self.steps.pool(self._parts_used, config.iterations - max(len(self.iterations) - 1, 0))
         config.gates.check({task.category for task in self.steps.measured()})
         if not self.iterations:
             self._begin()
@@ -118,6 +126,11 @@ class Wheel:
             if not file.is_file():
                 return
             yield msgspec.json.decode(file.read_bytes(), type=Iteration)
+
+    @property
+    def _parts_used(self) -> int:
+        """Parts of the prompts that decided iterations fought on: the first ones, whatever stages there were."""
+        return sum(step.kind == "battle" for one in self.iterations for step in one.steps)
 
     def _place(self, number: int) -> Path:
         return self.root / "iterations" / f"{number:02d}" if number else self.root / START
@@ -134,7 +147,8 @@ class Wheel:
 
     def _turn(self, number: int) -> None:
         best = self._fighter(self.iterations[-1])
-        turn = self.turning = Turn(number, self._place(number), best, best)
+        learnt = next(one.learnt for one in self.iterations if one.candidate == best.label)
+        turn = self.turning = Turn(number, self._place(number), best, best, learnt=list(learnt))
         for stage in self.config.ordered:
             self._learn(turn, stage)
         if turn.model is best:
@@ -154,7 +168,7 @@ class Wheel:
         config, folder = self.config, turn.folder
         if stage in config.fed:
             fought = folder / f"battles-{stage}"
-            self._step(turn, self.steps.battle(fought, turn.model, config.part(turn.number, stage)))
+            self._step(turn, self.steps.battle(fought, turn.model, config.part(self._parts_used, stage)))
             turn.battles = str(fought)
         selected = [self.steps.select(folder / f"data-{stage}", stage, turn.battles, turn.model.label, turn.number),
                     *self._given(turn, stage)]
@@ -164,7 +178,6 @@ class Wheel:
         for step in selected:
             self._step(turn, step)
         if data := [self.root / step.folder for step in selected if step.state == "done"]:
-            turn.learnt += data
             self._train(turn, stage, [*self._earlier(stage), *data])
 
     def _unfit(self, turn: Turn, stage: StageName) -> str:
@@ -175,8 +188,10 @@ class Wheel:
         return f"{turn.data[stage]:,} rows are selected, and least={least}" if turn.data[stage] < least else ""
 
     def _train(self, turn: Turn, stage: StageName, data: list[Path]) -> None:
-        start = self.start if stage == "sft" and self.config.sft_from == "start" else turn.model
-        folder = turn.folder / stage
+        start, folder = turn.model, turn.folder / stage
+        if stage == "sft" and self.config.sft_from == "start":
+            start, turn.learnt = self.start, []
+        turn.learnt += [place for one in data if (place := one.relative_to(self.root).as_posix()) not in turn.learnt]
         self._step(turn, self.steps.train(folder, stage, data, start, turn.reward))
         made = trained(f"{turn.label} {stage}", folder, self.config)
         if stage == "reward":
@@ -192,20 +207,21 @@ class Wheel:
                 for name, battles in names.items() if name not in taken]
 
     def _earlier(self, stage: StageName) -> list[Path]:
-        """The data of the same stage of earlier iterations, where it is to be learnt from again."""
+        """The data of the same stage of earlier iterations, where it is to be learnt from again; without that of iterations that
+        were refused for what it holds."""
         if not self.config.accumulate:
             return []
-        return [self.root / step.folder for one in self.iterations for step in one.steps
+        clean = [one for one in self.iterations if all(gate.passed for gate in one.gates if gate.name == "clean")]
+        return [self.root / step.folder for one in clean for step in one.steps
                 if step.kind == "select" and step.state == "done" and step.name.startswith(f"data-{stage}")]
 
     def _gates(self, turn: Turn, candidate: Fighter) -> list[Gate]:
         config, rows = self.config.gates, self.steps.rows(turn.folder / "evaluation")
         audit = orjson.loads((turn.folder / "evaluation" / "audit.json").read_bytes())
-        before = [self.root / step.folder for one in self.iterations for step in one.steps
-                  if step.kind == "select" and step.state == "done"]  # what the model before has learnt from counts too
-        learnt = {one.relative_to(self.root).as_posix(): prompts_of(one) for one in [*before, *turn.learnt]}
-        overlaps = gates.find_overlaps(learnt, {"the evaluation": sorted({_text(row["prompt"]) for row in rows})},
-                                       embedder=self.steps.embedder(config.embedder), distance=config.distance)
+        learnt = {place: prompts_of(self.root / place) for place in turn.learnt}
+        overlaps = gates.find_overlaps(
+            learnt, {"the evaluation": sorted({said(row["prompt"]) for row in rows})}, ngram=self.config.pool_config(1).ngram,
+            embedder=self.steps.embedder(config.embedder), distance=config.distance, among=compared(self.root / "pool"))
         return [gates.better(rows, candidate.label, turn.best.label, config, decision=turn.number),
                 gates.categories(rows, candidate.label, turn.best.label, config),
                 gates.clean(overlaps, sum(map(len, learnt.values()))), gates.judge(audit, config),
@@ -222,7 +238,7 @@ class Wheel:
         model = Path(turn.model.weights.removeprefix("hf/"))
         inside = model.is_relative_to(self.root)
         record = turn.record(
-            decision=decision, collapse=shape.figures, ratings=rated.by_iteration.get(turn.number, []),
+            decision=decision, collapse=shape.figures, ratings=rated.by_iteration.get(turn.number, []), method=rated.method,
             model=model.relative_to(self.root).as_posix() if inside else turn.model.model.name)
         file = turn.folder.relative_to(self.root) / "decision.json"
         self.folder.write_text(file.as_posix(), msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n")
@@ -248,18 +264,19 @@ class Wheel:
             error = Interrupted("interrupted; what is done is kept: give the same command to go on")
             self._stop(error)
             raise error from None
-        except PicaError as error:
-            self._stop(error)
+        except Exception as error:
+            with suppress(OSError):  # a full disk: what stopped the campaign is to be raised, not that it cannot be written down
+                self._stop(error)
             raise
 
-    def _stop(self, error: PicaError) -> None:
+    def _stop(self, error: Exception) -> None:
         """Write down why, and in which step."""
-        turn, step = self.turning, self.steps.under_way
+        turn, step, reason = self.turning, self.steps.under_way, reason_of(error, self.config)
         if turn is not None and step is not None:
-            turn.steps.append(msgspec.structs.replace(step, reason=str(error)))
+            turn.steps.append(msgspec.structs.replace(step, reason=reason))
         if turn is not None and turn.number and isinstance(error, BudgetSpent):
-            turn.gates = [Gate("budget", False, str(error))]
-        self._write("stopped", str(error))
+            turn.gates = [Gate("budget", False, reason)]
+        self._write("stopped", reason)
 
     def _rated(self, count: int) -> Rated:
         """All models of the first `count` iterations on one scale, worked out once."""
@@ -302,22 +319,17 @@ class Wheel:
         return f"hf/{self.folder.path / path.relative_to(self.root)}"
 
 
-def _refuse(folder: DatasetFolder, config: FlywheelConfig) -> None:
-    """Raise `FolderError` where settings change that decided iterations share with those to come."""
-    before = folder.read("config.json")
-    old, new = before["config"] if isinstance(before, dict) else {}, config.identity()
-    if changed := [name for name in FIXED if name in old and old[name] != new[name]]:
-        raise FolderError(f"{folder.path} has measured models already, so {', '.join(changed)} cannot change there: they decide "
-                          "which prompts are held out, and what ratings are compared with; give another --out")
+def _untouched(folder: DatasetFolder) -> bool:
+    """Whether a campaign began here and no model was asked: the settings that it failed with must not stand in the way of
+    mended ones."""
+    known = folder.read("config.json")
+    asked = (folder.path / START / "evaluation" / "config.json").exists()
+    return isinstance(known, dict) and known.get("recipe") == "flywheel" and not asked
 
 
 def prompts_of(folder: Path) -> list[str]:
-    """The prompts of a dataset that was learnt from."""
+    """What the user says in the prompts of a dataset that was learnt from."""
     from pica.synth.formats import prompt_of
     from pica.synth.source import open_source
 
-    return [_text(prompt_of(row)) for row in open_source(str(folder))]
-
-
-def _text(messages: Any) -> str:
-    return "\n".join(message["content"] for message in messages)
+    return [said(prompt_of(row)) for row in open_source(str(folder))]

@@ -21,9 +21,11 @@ from pica.synth.models.base import ModelConfig, Sampling
 
 if TYPE_CHECKING:  # what help does not need
     from pica.eval.arena_config import ArenaConfig
+    from pica.eval.divergence import DivergenceConfig
     from pica.recipes.arena_learning.config import ArenaLearningConfig
     from pica.recipes.prompt_pool.config import PromptPoolConfig
     from pica.train.config import TrainConfig
+    from pica.train.weights import Start
 
 StageName = Literal["sft", "dpo", "reward", "online"]
 ORDER: tuple[StageName, ...] = ("sft", "dpo", "reward", "online")
@@ -36,7 +38,7 @@ C = TypeVar("C", bound=BaseModel)
 #: settings that say how far and how fast a campaign goes, never what one of its steps makes
 VOLATILE = ("iterations", "concurrency", "budget", "durability", "missing")
 #: settings that the campaign itself gives to the commands it uses
-GIVEN = {"pool": ("data", "seed", "held_out", "parts", "part_size", "n"),
+GIVEN = {"pool": ("data", "seed", "held_out", "held_embedder", "held_distance", "parts", "part_size", "n"),
          "evaluation": ("models", "target", "tasks", "split", "seed", "ledger", "budget", "concurrency", "durability"),
          "train": ("data", "model", "stage", "seed", "budget")}
 
@@ -147,6 +149,8 @@ class FlywheelConfig(CallConfig):
             raise ValueError("stages trains no model that answers; add sft, dpo or online")
         self.pool_config(1)
         self.arena_config({})
+        if self.collapse.kl:
+            self.divergence_config({})
         for stage in self.stages:
             self.select_config(stage, "battles", "")
             self.train_config(stage, [{"source": "data"}], "local")
@@ -167,10 +171,9 @@ class FlywheelConfig(CallConfig):
         """The stages that have a part of the prompts: reward model and online training share one."""
         return [stage for stage in self.ordered if stage != "online" or "reward" not in self.stages]
 
-    def part(self, iteration: int, stage: StageName) -> int:
-        """The number of the part of the prompts that a stage of an iteration fights on, from 1."""
-        own: StageName = "reward" if stage == "online" and "reward" in self.stages else stage
-        return (iteration - 1) * len(self.fed) + self.fed.index(own) + 1
+    def part(self, used: int, stage: StageName) -> int:
+        """The number of the part of the prompts that a stage fights on, from 1: `used` parts belong to earlier iterations."""
+        return used + self.fed.index(stage) + 1
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide what is made."""
@@ -187,9 +190,24 @@ class FlywheelConfig(CallConfig):
 
         _refuse("pool", self.pool)
         size = {"part_size": self.part_size} if self.part_size else {"parts": parts}
-        clean = {"decontaminate": [self.tasks]} if self.tasks else {}
-        return _parsed(PromptPoolConfig, {**clean, **self.pool, "data": self.sources, "n": self.n, "seed": self.seed,
+        made = _parsed(PromptPoolConfig, {**self._apart(), "data": self.sources, "n": self.n, "seed": self.seed,
                                           "ledger": str(ledger), "held_out": self.held_out, **size}, "pool")
+        gates = self.gates
+        if self.tasks and gates.embedder != "none" and (made.embedder != gates.embedder or made.distance < gates.distance):
+            raise UsageError(f"pool.embedder={made.embedder}, pool.distance={made.distance:g} let prompts through that the gate "
+                             f"refuses with gates.embedder={gates.embedder}, gates.distance={gates.distance:g}; give the same")
+        return made
+
+    def _apart(self) -> dict[str, Any]:
+        """The user's settings of the pool, and those that keep evaluation prompts out of its parts, as the gate asks."""
+        near = {"embedder": self.gates.embedder, "distance": self.gates.distance}
+        if not self.tasks:
+            return {**self.pool, **{f"held_{name}": value for name, value in near.items()}}
+        given = self.pool.get("decontaminate") or []
+        named = [given] if isinstance(given, str) else given
+        if isinstance(named, list) and self.tasks not in named:
+            named = [*named, self.tasks]
+        return {**(near if self.gates.embedder != "none" else {}), **self.pool, "decontaminate": named}
 
     def arena_config(self, values: Mapping[str, Any], *, measuring: bool = True) -> ArenaConfig:
         """How models fight (`measuring` is false for battles that feed a stage, which no audit goes with)."""
@@ -217,6 +235,12 @@ class FlywheelConfig(CallConfig):
         values = {**rules, "use": stage, "battles": battles, "target": target, "seed": self.seed, "n": 0, "ledger": str(ledger)}
         return _parsed(ArenaLearningConfig, values, stage)
 
+    def divergence_config(self, values: Mapping[str, Any]) -> DivergenceConfig:
+        """How the KL divergence to the start is estimated."""
+        from pica.eval.divergence import DivergenceConfig
+
+        return _parsed(DivergenceConfig, {**values, "n": self.collapse.kl, "tokens": self.collapse.kl_tokens}, "collapse")
+
     def train_config(self, stage: StageName, data: list[dict[str, Any]], model: str) -> TrainConfig:
         """How a stage learns from data."""
         from pica.train.stage import load_stage
@@ -231,11 +255,13 @@ class FlywheelConfig(CallConfig):
         return _parsed(kind.config_class, {**given, **settings.train, **more}, f"{stage}.train")
 
     def check(self) -> None:
-        """Raise `UsageError` for what a stage refuses, and for packages that are missing, before anything runs."""
+        """Raise `UsageError` for what a stage refuses, for a target that cannot be trained, and for packages that are missing,
+        before anything runs."""
         from pica.train.run import need_packages
         from pica.train.stage import load_stage
 
         need_packages()
+        self.trainable()
         if self.collapse.embedder != "none" and find_spec("sklearn") is None:
             raise UsageError('scikit-learn is not installed, which topics of answers need; run: pip install "pica[filters]", or '
                              "say collapse.embedder=none")
@@ -243,6 +269,16 @@ class FlywheelConfig(CallConfig):
             made = self.train_config(stage, [{"source": "data"}], "local")
             if stage != "online" or self.online.train.get("rewards"):  # else it gets the reward model, once there is one
                 load_stage(stage).check(made)
+
+    def trainable(self) -> Start:
+        """The weights that trainings start from. Raises `UsageError` where the target has none that can be trained."""
+        from pica.recipes.flywheel.fighter import start_of
+        from pica.train.weights import find_model
+
+        try:
+            return find_model(start_of(self).weights, self.target.revision)
+        except UsageError as error:
+            raise UsageError(f"target: {error}") from None
 
     def stage(self, name: StageName) -> StageConfig:
         """The settings of a stage."""

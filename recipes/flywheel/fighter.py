@@ -29,9 +29,10 @@ class Fighter:
 
     @property
     def scored(self) -> ModelConfig:
-        """As it gives log-probabilities: the embedded one by its checkpoint."""
+        """As it gives log-probabilities: the embedded one by its checkpoint. A divergence is between models, not between ways to
+        sample from them, so how its answers are drawn in battles does not count."""
         if self.model.name != "local":
-            return self.model
+            return self.model.model_copy(update={"temperature": None, "top_p": None})
         from pica.synth.models.embedded import checkpoint_path
 
         return ModelConfig(name=f"hf/{checkpoint_path()}")

@@ -11,7 +11,7 @@ What cannot be told refuses: a model stays until another one is proven better.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import fsum, nan
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from pica.synth.budget import Budget
 from pica.synth.embed import Embedder
 from pica.synth.errors import UsageError
 
+MEND = "No prompt of a part holds one, so look at what battles= brings in: leave that out, or measure on other prompts"
 NAMED = 3               # overlaps that a reason quotes
 LONGEST = 200           # characters of a quoted overlap
 UNITS = {"calls": "calls", "tokens": "tokens", "cost": "US dollars", "seconds": "seconds"}
@@ -207,13 +208,14 @@ def clean(overlaps: Sequence[str], checked: int) -> Gate:
         return Gate("clean", True, f"none of {_many(checked, 'row')} trained on holds an evaluation prompt", 0, 0)
     more = f"; and {len(overlaps) - NAMED:,} more" if len(overlaps) > NAMED else ""
     return Gate("clean", False, f"{len(overlaps):,} of {_many(checked, 'row')} trained on hold an evaluation prompt: "
-                f"{'; '.join(overlaps[:NAMED])}{more}", len(overlaps), 0)
+                f"{'; '.join(overlaps[:NAMED])}{more}. {MEND}", len(overlaps), 0)
 
 
 def find_overlaps(prompts: Mapping[str, Sequence[str]], evaluation: Mapping[str, Sequence[str]], *,
-                  embedder: Embedder | None = None, distance: float = 0.05) -> list[str]:
+                  embedder: Embedder | None = None, distance: float = 0.05, ngram: int = 13, among: Iterable[str] = (),
+                  ) -> list[str]:
     """A sentence for each text that holds an evaluation prompt, by shared words and, with an `embedder`, by embeddings within
-    `distance` (`pica.synth.filters.decontaminate`).
+    `distance`. Words that stand in many texts of `among` are no evidence (`pica.synth.filters.decontaminate`).
 
     `prompts`: name of a dataset -> the texts of its rows, in their order; `evaluation`: name of an evaluation -> its prompts.
     Raises `UsageError` where there is no evaluation prompt to look for.
@@ -222,7 +224,7 @@ def find_overlaps(prompts: Mapping[str, Sequence[str]], evaluation: Mapping[str,
 
     if not any(evaluation.values()):
         raise UsageError("there is no evaluation prompt to look for in the training data; give held-out prompts")
-    index = EvalIndex(evaluation, embedder=embedder, threshold=distance)
+    index = EvalIndex(evaluation, ngram=ngram, embedder=embedder, threshold=distance, among=among)
     return [f"row {number:,} of {name} {_shortened(overlap.explain())}" for name, texts in prompts.items()
             for number, overlap in enumerate(index.overlaps(texts), 1) if overlap is not None]
 

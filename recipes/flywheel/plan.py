@@ -1,7 +1,8 @@
 """What a campaign would do, before anything runs: calls, tokens, training steps, money and time of every step.
 
-Which rows battles bring is unknown before they are fought, so trainings are planned as if every battle were lost: all
-their figures are "at most".
+Which rows battles bring is unknown before they are fought, so trainings are planned as if every battle were lost and selected:
+their rows and steps are "at most". All else is an estimate: answers have typical lengths, every model answers, and every verdict
+is read at the first try.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ class TrainEstimate:
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """A step with its figures at most; of several steps together, their sums. `cost` in US dollars and `seconds` are None where
-    they are unknown. `train_tokens` go through a model in training, the others through calls."""
+    """A step with its figures, `train_rows` and `train_steps` at most; of several steps together, their sums. `cost` in US
+    dollars and `seconds` are None where they are unknown. `train_tokens` go through a model in training, the others through calls."""
 
     name: str
     calls: int = 0
@@ -105,8 +106,8 @@ class FlywheelPlan:
         """The plan for people: every step, iterations that are alike once; of many different ones, sums by iteration and by
         step."""
         whole = self.whole
-        head = [f"{len(self.iterations):,} iterations; every figure is an estimate and at most: as if every battle were lost and "
-                "selected", "", _HEADER]
+        head = [f"{len(self.iterations):,} iterations; rows and steps are at most, as if every battle were lost and selected;",
+                "all else is an estimate: typical lengths, and no second try of a call or a verdict", "", _HEADER]
         foot = ["", _line(whole), "", f"cost   {_cost(self.steps)}", f"time   {_time(self.steps)}", *self.notes,
                 "nothing was asked and nothing was trained"]
         body = self._detailed()
@@ -136,7 +137,8 @@ class FlywheelPlan:
 
     def to_json(self) -> dict[str, Any]:
         """The plan for programs."""
-        return {"at_most": True, "total": self.whole.to_json(), "start": [step.to_json() for step in self.start],
+        return {"at_most": ["train_rows", "train_steps"], "total": self.whole.to_json(),
+                "start": [step.to_json() for step in self.start],
                 "iterations": [[step.to_json() for step in steps] for steps in self.iterations], "notes": list(self.notes)}
 
 

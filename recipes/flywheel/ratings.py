@@ -14,12 +14,11 @@ from typing import Any
 from pica.eval.battle_rows import battles_of
 from pica.eval.battles import Battles
 from pica.eval.connected import comparable
-from pica.eval.intervals import Intervals, bootstrap
-from pica.eval.ratings import Ratings, fit
+from pica.eval.leaderboard import UNBOUNDED, Entry, Leaderboard
+from pica.eval.ratings import fit
+from pica.eval.standing import Standing, stand
 from pica.recipes.flywheel.records import Rating
 
-#: Tied games of every model against an average one, where a model would have no finite rating otherwise.
-RESCUE = 1.0
 DIGITS = 2  # of a rating point: finer figures than any interval, the same on every machine
 
 Row = dict[str, Any]
@@ -27,8 +26,9 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Rated:
-    """What `rate` found. `ratings`: of every model, best first, those without a rating last. `method`: how they came about.
-    `warnings`: what a reader must know. `by_iteration`: the ratings, on the same scale, of those that met in an iteration."""
+    """What `rate` found. `ratings`: of every model, in the order of a leaderboard: best first, those that games say nothing of last.
+    `method`: how they came about. `warnings`: what a reader must know. `by_iteration`: the ratings, on the same scale, of those
+    that met in an iteration."""
 
     ratings: list[Rating]
     method: str
@@ -42,9 +42,10 @@ def rate(rows: Mapping[int, Sequence[Row]], *, anchor: str = "start", anchor_rat
 
     `rows`: by iteration, battles on the same prompts (see `pica.eval.battle_rows.BattleRow`); iteration 0 is of the model that
     the campaign starts from. A pair that met on a task in several iterations counts once. Ends of intervals are those of the
-    lead over `anchor`, so its own is a point. `prior`: tied games of every model against an average one; with 0, it is `RESCUE`
-    where a model won or lost everything, and `method` says so. `strong`: how often a verdict `much better` counts. Neither the
-    order of rows nor that of sides decides anything.
+    lead over `anchor`, so its own is a point. `prior`: tied games of every model against an average one. With 0, a model that
+    won or lost everything has no rating (of a start that did, the others' mean is `anchor_rating`), the others are rated as if it
+    were not there, and an end is open where draws have nothing to bound it (see `pica.eval.standing`). `strong`: how often a
+    verdict `much better` counts. Neither the order of rows nor that of sides decides anything.
     """
     battles, warnings = _once(rows)
     games = battles_of(battles, strong=strong)
@@ -53,19 +54,21 @@ def rate(rows: Mapping[int, Sequence[Row]], *, anchor: str = "start", anchor_rat
     names = comparable(games, home)
     if not names:
         warnings.append("no model has a rating: no held-out game has a verdict that can be read")
-        return _told({}, labels, rows, "No game has a verdict.", warnings)
+        return _told(None, labels, rows, "No game has a verdict.", warnings)
     if home is None:
         warnings.append(f"{anchor} has no game with a verdict, so {anchor_rating:g} is the mean of all ratings")
     if left_out := [label for label in labels if label not in names]:
         warnings.append(f"no rating of {', '.join(left_out)}: no game with a verdict against the others")
         games = battles_of([row for row in battles if _pair(row) <= set(names)], strong=strong)
-    ratings, rescue = _finite(games, home, anchor_rating, prior)
-    if ratings.prompts < 2:
+    if home is not None and _home(games, home, prior) is None:
+        warnings.append(f"{anchor} has no finite rating against most others, so {anchor_rating:g} is the mean of theirs")
+        home = None
+    standing = stand(games, anchor=home, anchor_rating=anchor_rating, prior=prior, rounds=rounds, level=level, seed=seed)
+    warnings += [f"no finite rating of {label}: {why}" for label, why in standing.ratings.unbounded.items()]
+    if standing.ends is None:
         warnings.append("only one prompt has a verdict, so there are no intervals; hold out more prompts")
-        return _told(_by_label(ratings, None), labels, rows, f"{ratings.explain()}{rescue} One prompt has no interval.", warnings)
-    ends = bootstrap(games, ratings, rounds=rounds, level=level, seed=seed)
-    lead = f" An interval is that of the lead over '{home}'." if home else ""
-    return _told(_by_label(ratings, ends), labels, rows, f"{ratings.explain()}{rescue} {ends.explain()}{lead}", warnings)
+    lead = f" An interval is that of the lead over '{home}'." if home and standing.ends else ""
+    return _told(standing, labels, rows, f"{standing.method}{lead}", warnings)
 
 
 def _once(rows: Mapping[int, Sequence[Row]]) -> tuple[list[Row], list[str]]:
@@ -95,30 +98,32 @@ def _answers(row: Row) -> dict[str, str]:
     return {row["model_a"]: row["answer_a"], row["model_b"]: row["answer_b"]}
 
 
-def _finite(games: Battles, anchor: str | None, anchor_rating: float, prior: float) -> tuple[Ratings, str]:
-    """Ratings without an infinite one among them, and what was done for that."""
-    plain = fit(games, anchor=anchor, anchor_rating=anchor_rating, prior=prior)
-    if not plain.unbounded:
-        return plain, ""
-    why = ", ".join(f"'{label}' {reason}" for label, reason in plain.unbounded.items())
-    return (fit(games, anchor=anchor, anchor_rating=anchor_rating, prior=RESCUE),
-            f" Without the tied games there would be no finite rating of all models ({why}); they draw ratings together.")
+def _home(games: Battles, anchor: str | None, prior: float) -> str | None:
+    """The anchor, unless more models have a finite rating without it: it may have won or lost all of its games."""
+    beside, without = (len(fit(games, anchor=one, prior=prior).unbounded) for one in (anchor, None))
+    return anchor if beside <= without else None
 
 
-def _by_label(ratings: Ratings, ends: Intervals | None) -> dict[str, Rating]:
-    """Records of the rated models, best first."""
-    return {ratings.models[code]: Rating(
-        ratings.models[code], _number(ratings.points[code]), _number(ends.lower[code]) if ends else None,
-        _number(ends.upper[code]) if ends else None, int(ratings.games[code])) for code in ratings.order()}
+def _records(standing: Standing | None, labels: Sequence[str]) -> list[Rating]:
+    """A record of every label, in the order of a leaderboard."""
+    entries = [_entry(standing, label) for label in (standing.order(labels) if standing else labels)]
+    return [Rating(one.model, _number(one.score), _number(one.lower), _number(one.upper), one.n, one.more[UNBOUNDED] or "")
+            for one in Leaderboard.ranked(entries, "", "").entries]
 
 
-def _number(value: float) -> float | None:
-    return round(float(value), DIGITS) if math.isfinite(value) else None
+def _entry(standing: Standing | None, label: str) -> Entry:
+    if standing is None or label not in standing.ratings.models:
+        return Entry(label, None, None, None, 0, more={UNBOUNDED: None})
+    score, lower, upper, why = standing.of(label)
+    return Entry(label, score, lower, upper, int(standing.ratings.games[standing.ratings.code(label)]), more={UNBOUNDED: why})
 
 
-def _told(rated: Mapping[str, Rating], labels: Sequence[str], rows: Mapping[int, Sequence[Row]], method: str,
+def _number(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, DIGITS)
+
+
+def _told(standing: Standing | None, labels: Sequence[str], rows: Mapping[int, Sequence[Row]], method: str,
           warnings: list[str]) -> Rated:
-    every = {**rated, **{label: Rating(label, None, None, None, 0) for label in labels if label not in rated}}
+    every = _records(standing, labels)
     met = {number: set[str]().union(*map(_pair, some)) for number, some in sorted(rows.items())}
-    return Rated(list(every.values()), method, warnings,
-                 {number: [one for label, one in every.items() if label in names] for number, names in met.items()})
+    return Rated(every, method, warnings, {number: [one for one in every if one.model in names] for number, names in met.items()})

@@ -29,13 +29,15 @@ class Spent(msgspec.Struct, frozen=True):
 
 
 class Rating(msgspec.Struct, frozen=True):
-    """A Bradley-Terry rating with its interval; ends are None where nothing bounds them. `n`: scored games."""
+    """A Bradley-Terry rating with its interval. An end is None where nothing bounds it. A model that won or lost every game against
+    the rest has neither rating nor ends, and `unbounded` says why. `n`: scored games."""
 
     model: str
     rating: float | None
     lower: float | None
     upper: float | None
     n: int
+    unbounded: str = ""
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -75,16 +77,20 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 class Iteration(msgspec.Struct, frozen=True, kw_only=True):
     """One turn of the wheel. `number` counts from 1; 0 is the rating of the model that the campaign starts from. `started_from`
     and `candidate` are labels: `start`, `iteration 1`. `model`: the candidate's folder in the campaign's, or its name. `data`:
-    rows selected, by stage. `collapse`: what the answers look like (see `pica.eval.collapse`), flat."""
+    rows selected, by stage. `learnt`: folders of all data that the candidate has learnt from, those of the model that it started
+    from among them. `ratings`: of those that met in it, by all games up to then; `method`: how. `collapse`: what the answers look
+    like (see `pica.eval.collapse`), flat."""
 
     number: int
     started_from: str
     candidate: str
     model: str = ""
     data: dict[str, int] = {}
+    learnt: list[str] = []
     gates: list[Gate] = []
     decision: Decision | None = None
     ratings: list[Rating] = []
+    method: str = ""
     collapse: dict[str, float | None] = {}
     warnings: list[str] = []
     steps: list[StepRecord] = []
@@ -92,7 +98,7 @@ class Iteration(msgspec.Struct, frozen=True, kw_only=True):
 
 class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     """What `campaign.json` holds. `reason`: why it stopped, with the mend. `best`: label of the model to use; `best_model`: its
-    name for other commands, such as hf/F/iterations/02/dpo. `ratings`: of all models of the campaign on one scale."""
+    name for other commands, such as hf/F/iterations/02/dpo. `ratings`: of all models of the campaign on one scale, best first; `method`: how."""
 
     state: State
     reason: str = ""

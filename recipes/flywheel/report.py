@@ -46,12 +46,13 @@ def campaign_report(campaign: Campaign, folder: Path) -> Report:
     sections = [*_ratings(campaign, turns), *_decisions(turns, folder), *_gates(turns), *_data(turns),
                 *_collapse(campaign.iterations), *_cost(campaign)]
     title = f"Flywheel: {len(turns)} iteration{'s' * (len(turns) != 1)}"
-    return Report(title=title, subtitle=folder.name, verdict=verdict(campaign), warnings=campaign.warnings,
-                  facts=_facts(campaign), sections=sections, rows=_rows(campaign, folder), columns=_COLUMNS, preview="what")
+    return Report(title=title, subtitle=folder.name, verdict=verdict(campaign),
+                  warnings=[*filter(None, [campaign.reason]), *campaign.warnings], facts=_facts(campaign),
+                  sections=sections, rows=_rows(campaign, folder), columns=_COLUMNS, preview="what")
 
 
 def verdict(campaign: Campaign) -> str:
-    """What became of a campaign, in a sentence: why it stopped, who is best, by how much."""
+    """What became of a campaign, in a sentence: where it is, who is best, by how much. Why it stopped is its first warning."""
     decided = [one.decision for one in campaign.iterations if one.number > 0 and one.decision]
     promoted = sum(decision.promoted for decision in decided)
     best = "the start" if campaign.best == START else campaign.best
@@ -60,7 +61,7 @@ def verdict(campaign: Campaign) -> str:
     if not decided:
         standing = "no iteration is decided yet"
     if campaign.state == "stopped":
-        return f"Stopped: {campaign.reason or 'no reason was given'} ({standing})"
+        return f"Stopped{_at(campaign)}: {standing}"
     return f"Running{_at(campaign)}: {standing}" if campaign.state == "running" else standing[0].upper() + standing[1:]
 
 
@@ -68,9 +69,12 @@ def _lead(campaign: Campaign) -> str:
     """The best model's lead over the start, with its interval: `, +85 [40, 130] above the start`."""
     by_label = {one.model: one for one in campaign.ratings}
     best, start = by_label.get(campaign.best), by_label.get(START)
-    if best is None or start is None or best.rating is None or start.rating is None:
+    if best is None or start is None:
         return ""
-    low, high = _ends(best)
+    if best.rating is None or start.rating is None:
+        why = next((f"{one.model}: {one.unbounded}" for one in (best, start) if one.unbounded), "")
+        return f", its lead over the start has no bound ({why})" if why else ""
+    low, high = _ends(best, campaign.ratings)
     ends = "" if low is None or high is None else f" [{_points(low - start.rating)}, {_points(high - start.rating)}]"
     return f", {_points(best.rating - start.rating, '+')}{ends} above the start"
 
@@ -80,15 +84,17 @@ def _points(value: float, sign: str = "") -> str:
     return f"{chr(0x2212) if value <= -0.5 else sign}{whole}"
 
 
-def _ends(rating: Rating) -> tuple[float | None, float | None]:
-    """Both ends of an interval, infinite where nothing bounds one of them; None, None where there is no interval."""
-    if rating.lower is None and rating.upper is None:
+def _ends(rating: Rating, among: Sequence[Rating]) -> tuple[float | None, float | None]:
+    """Both ends of an interval, infinite where nothing bounds one of them; None, None where no model has an interval."""
+    if all(one.lower is None and one.upper is None for one in among):
         return None, None
     return -math.inf if rating.lower is None else rating.lower, math.inf if rating.upper is None else rating.upper
 
 
 def _at(campaign: Campaign) -> str:
-    """Where a campaign that runs has got to."""
+    """Where a campaign has got to, or where it stopped."""
+    if stopped := [(one, step) for one in campaign.iterations for step in one.steps if step.state == "stopped"]:
+        return f" in {stopped[-1][0].candidate}, {stopped[-1][1].name}"
     open_ones = [one for one in campaign.iterations if one.decision is None and one.number > 0]
     if not open_ones:
         return ""
@@ -107,31 +113,54 @@ def _facts(campaign: Campaign) -> list[tuple[str, str]]:
 
 
 def _ratings(campaign: Campaign, turns: Sequence[Iteration]) -> list[Section]:
-    """The candidates over iterations with the best so far, then all models beside each other."""
-    by_label = {one.model: one for one in campaign.ratings}
-    candidates = _points_of([(0, START), *((one.number, one.candidate) for one in turns)], by_label)
+    """The candidates over iterations with the best so far, then all models beside each other, then their figures."""
+    candidates = [(0, START), *((one.number, one.candidate) for one in turns)]
     stairs: list[tuple[int, str]] = [(0, START)]
     for one in turns:
         if one.decision:
             stairs += [(one.number, stairs[-1][1]), (one.number, one.decision.best)]
-    best = [(x, y, None, None) for x, y, _, _ in _points_of(stairs, by_label)]
-    known = [(f"{one.model} (best)" if one.model == campaign.best else one.model, one.rating, *_ends(one))
-             for one in campaign.ratings if one.rating is not None]
-    missing = [one.model for one in campaign.ratings if one.rating is None]
-    note = f" Without a rating: {', '.join(missing)}." if missing else ""
+    drawn = _points_of(candidates, campaign.ratings)
+    best = [(x, y, None, None) for x, y, _, _ in _points_of(stairs, campaign.ratings)]
     found: list[Section] = []
-    if len(candidates) > 1:
-        found.append(Lines("Ratings over iterations", {"candidate": candidates, "best so far": best}, x="iteration", y="rating",
-                           note="on prompts that no training saw; iteration 0 is the start; the band is the interval"))
-    if campaign.ratings:
-        found.append(Intervals("All models", sorted(known, key=lambda item: -item[1]), note=f"{campaign.method}{note}"))
-    return found
+    if len(drawn) > 1:
+        found.append(Lines("Ratings over iterations", {"candidate": drawn, "best so far": best}, x="iteration", y="rating",
+                           note="on prompts that no training saw; iteration 0 is the start; the band is the interval"
+                                f"{_open_ends(drawn, candidates)}"))
+    return [*found, *_models(campaign)] if campaign.ratings else found
 
 
-def _points_of(labels: Sequence[tuple[int, str]], by_label: dict[str, Rating]) -> list[Point]:
+def _open_ends(drawn: Sequence[Point], labels: Sequence[tuple[int, str]]) -> str:
+    """What a curve cannot show: who has no rating, and whose interval is open, where the band ends at the rating."""
+    names, known = dict(labels), {int(number) for number, *_ in drawn}
+    said = [f"{names[int(x)]}: at least {low:,.0f}" for x, _, low, high in drawn if low is not None and _is_open(high, low)]
+    said += [f"{names[int(x)]}: at most {high:,.0f}" for x, _, low, high in drawn if high is not None and _is_open(low, high)]
+    said += [f"{names[int(x)]}: any rating" for x, _, low, high in drawn if low == -math.inf and high == math.inf]
+    said += [f"{label}: no rating" for number, label in labels if number not in known]
+    return f". {'; '.join(said)}" if said else ""
+
+
+def _is_open(end: float | None, other: float) -> bool:
+    """Whether this end of an interval has no bound, and the other one has."""
+    return end is not None and math.isinf(end) and math.isfinite(other)
+
+
+def _models(campaign: Campaign) -> list[Section]:
+    """All models: a plot of those that have a rating, and a table with everything, where an end without a bound is empty."""
+    names = {one.model: f"{one.model} (best)" if one.model == campaign.best else one.model for one in campaign.ratings}
+    known = [(names[one.model], one.rating, *_ends(one, campaign.ratings)) for one in campaign.ratings if one.rating is not None]
+    missing = [f"{one.model} ({one.unbounded})" if one.unbounded else one.model for one in campaign.ratings if one.rating is None]
+    note = f" Without a rating: {', '.join(missing)}." if missing else ""
+    rows = [[names[one.model], one.rating, one.lower, one.upper, one.n, one.unbounded or None] for one in campaign.ratings]
+    return [Intervals("All models", sorted(known, key=lambda item: -item[1]), note=f"{campaign.method}{note}"),
+            Table("Ratings", ["model", "rating", "at least", "at most", "games", "unbounded"], rows,
+                  note="at least, at most: the ends of the interval; without a figure nothing bounds it there")]
+
+
+def _points_of(labels: Sequence[tuple[int, str]], ratings: Sequence[Rating]) -> list[Point]:
     """A point for each (iteration, label) that has a rating."""
+    by_label = {one.model: one for one in ratings}
     rated = [(number, by_label[label]) for number, label in labels if label in by_label]
-    return [(number, one.rating, *_ends(one)) for number, one in rated if one.rating is not None]
+    return [(number, one.rating, *_ends(one, ratings)) for number, one in rated if one.rating is not None]
 
 
 def _decisions(turns: Sequence[Iteration], folder: Path) -> list[Section]:
@@ -161,13 +190,15 @@ def _data(turns: Sequence[Iteration]) -> list[Section]:
         steps = {step.name: step for step in one.steps}
         for stage in dict.fromkeys([*one.data, *(step.name for step in one.steps if step.kind == "train")]):
             fought, own, trained = (steps.get(name) for name in (f"battles-{stage}", f"data-{stage}", stage))
-            percent = round(100 * own.rows / fought.rows, 1) if fought and own and fought.rows else None
-            rows.append([f"iteration {one.number}", stage, fought.rows if fought else None, one.data.get(stage), percent,
+            prompts = fought.figures.get("prompts") if fought else None
+            percent = round(100 * own.rows / prompts, 1) if own and prompts else None
+            rows.append([f"iteration {one.number}", stage, prompts, fought.rows if fought else None, one.data.get(stage), percent,
                          trained.rows if trained else None, trained.spent.train_steps if trained else None])
             if stage in one.data:
                 selected.setdefault(stage, []).append((one.number, one.data[stage], None, None))
-    header = ["iteration", "stage", "battles", "data", "percent", "trained on", "training steps"]
-    table = [Table("Data", header, rows, note="rows; percent: how many of the stage's own battles were selected")] if rows else []
+    header = ["iteration", "stage", "prompts", "battles", "data", "percent", "trained on", "training steps"]
+    note = "rows; percent: rows selected of the stage's own battles, by prompts"
+    table = [Table("Data", header, rows, note=note)] if rows else []
     return [*table, *_lines("Data over iterations", selected, y="rows")]
 
 

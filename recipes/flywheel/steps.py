@@ -71,18 +71,20 @@ class Steps:
         """Seconds of work so far, this process and those before."""
         return self.since + self.clock() - self._began
 
-    def pool(self) -> None:
-        """Make the prompts ready, in as many parts as the iterations need. Raises `UsageError` where there are fewer."""
+    def pool(self, used: int, left: int) -> None:
+        """Make the prompts ready, in as many parts as `left` iterations need besides the `used` ones. Raises `UsageError` where
+        there are fewer."""
         self.progress.say("prompts are made ready")
-        needed = self.config.iterations * len(self.config.fed)
+        needed = used + left * len(self.config.fed)
         before = (_json(self.root / "pool" / "config.json") or {}).get("config", {}).get("parts")
         manifest = self._make(PromptPool(self.config.pool_config(before or needed, self.ledger)), self.root / "pool")
         there = sum(name.startswith("part") for name in manifest["rows"]["splits"])
         if there < needed:
             mend = ("give fewer iterations, a smaller part_size or more prompts" if self.config.part_size else
                     "begin in another --out, with part_size if iterations are to be added later")
-            raise UsageError(f"the prompts make {there:,} parts, and {self.config.iterations} iterations of "
-                             f"{len(self.config.fed)} need {needed:,}; {mend}")
+            dropped = ", ".join(f"{reason} ({count:,})" for reason, count in manifest["rows"]["rejected"].items()) or "nothing"
+            raise UsageError(f"the prompts make {there:,} parts, of which {used:,} are used, and {_many(left, 'iteration')} of "
+                             f"{_many(len(self.config.fed), 'part')} need {needed - used:,} more; {mend} (dropped: {dropped})")
 
     def tasks(self, split: str) -> str:
         """The file with these prompts; the folder where several files hold them."""
@@ -98,7 +100,8 @@ class Steps:
         split = f"part{part}"
         with self._doing(folder, "battle", f"{target.label} against {len(self.config.rivals)} rivals on {split}"):
             manifest = self._fight(folder, target, [target], self._where(split), measuring=False)
-            return self._record(folder, "battle", manifest["rows"]["out"], _own(manifest, target.label))
+            prompts = manifest["rows"]["in"] // len(self.config.rivals)
+            return self._record(folder, "battle", manifest["rows"]["out"], {"prompts": prompts, **_own(manifest, target.label)})
 
     def evaluate(self, folder: Path, candidate: Fighter, others: Sequence[Fighter]) -> StepRecord:
         """The candidate against the other models and every rival, on what no training sees."""
@@ -140,13 +143,12 @@ class Steps:
 
     def divergence(self, folder: Path, model: Fighter, start: Fighter) -> dict[str, Any]:
         """The KL divergence of a model from the start, on prompts that no training sees; what the manifest notes of it."""
-        from pica.eval.divergence import Divergence, DivergenceConfig
+        from pica.eval.divergence import Divergence
 
         with self._doing(folder, "evaluate", f"how far {model.label} went from {start.label}"):
-            config, collapse = self.config, self.config.collapse
-            values = {**config.shared(self._left(folder), self.ledger), "model": model.scored, "start": start.scored,
-                      **self._held, "n": collapse.kl, "tokens": collapse.kl_tokens}
-            manifest = self._make(Divergence(DivergenceConfig.model_validate(values)), folder)
+            values = {**self.config.shared(self._left(folder), self.ledger), "model": model.scored, "start": start.scored,
+                      **self._held}
+            manifest = self._make(Divergence(self.config.divergence_config(values)), folder)
             return dict(manifest["notes"])
 
     def embedder(self, name: str) -> Embedder | None:
@@ -281,6 +283,10 @@ def _own(manifest: dict[str, Any], label: str) -> dict[str, Any]:
     entry = next(one for one in manifest["notes"]["leaderboard"] if one["model"] == label)
     return {"rejected": sum(manifest["rows"]["rejected"].values()),
             **{name: entry[name] for name in ("wins", "ties", "losses", "unscored", "missing")}}
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _json(file: Path) -> Any:

@@ -22,7 +22,7 @@ class Turn:
     battles: str = ""  # those that reward model and online training share
     steps: list[StepRecord] = field(default_factory=list)
     data: dict[str, int] = field(default_factory=dict)
-    learnt: list[Path] = field(default_factory=list)
+    learnt: list[str] = field(default_factory=list)  # as in `Iteration`
     warnings: list[str] = field(default_factory=list)
     gates: list[Gate] = field(default_factory=list)
 
@@ -33,5 +33,6 @@ class Turn:
 
     def record(self, **more: Any) -> Iteration:
         """The iteration as it stands."""
-        values: dict[str, Any] = {"data": self.data, "gates": self.gates, "warnings": self.warnings, "steps": self.steps, **more}
+        values: dict[str, Any] = {"data": self.data, "learnt": self.learnt, "gates": self.gates, "warnings": self.warnings,
+                                  "steps": self.steps, **more}
         return Iteration(number=self.number, started_from=self.best.label, candidate=self.label, **values)

@@ -32,9 +32,9 @@ def tools(config: MagpieConfig) -> Tools:
     """Files, packages and weights, so that a missing one shows before the first call. Raises `UsageError`."""
     evaluations = {name: read_prompts(Path(name)) for name in config.decontaminate}
     if "language" in config.tags:
-        from pica.synth.filters.language import detect
+        from pica.synth.filters.language import check_codes
 
-        detect([])
+        check_codes(config.filters.languages, "filters.languages")
     return Tools(evaluations, CopyFilter(config.duplicates))
 
 

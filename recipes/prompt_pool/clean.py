@@ -27,9 +27,9 @@ class Cleaner:
         self.copies = CopyFilter(config.duplicates)
         self.evaluations, self.held_out = Evaluations(config), HeldOut(config)
         if config.languages:
-            from pica.synth.filters.language import detect
+            from pica.synth.filters.language import check_codes
 
-            detect([])
+            check_codes(config.languages)
 
     def clean(self, table: Table, progress: Progress) -> None:
         """Drop what the settings say, each row with its reason."""

@@ -8,12 +8,17 @@ A text overlaps a prompt when they share 13 words in a row (the size used for GP
 counts when the text holds all of it, down to 5 words; a still shorter one only when the text is nothing else. Words are
 compared without case, punctuation and width; each character of a script without spaces counts as a word. With an
 embedder, a text also overlaps the nearest prompt within a squared distance (0.05 by default).
+
+Words that stand in many texts, as a template's closing line does, tell no prompt from another. Where the texts are known among
+which prompts are looked for (`among`), 13 words in a row that stand in more than 10 different ones are no evidence, as for GPT-3
+(Brown and others, 2020, appendix C). A text that holds all of a prompt overlaps it all the same.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pica.synth.embed import Embedder
@@ -25,6 +30,8 @@ from pica.synth.filters.neighbours import nearest_in
 NGRAM = 13
 #: Fewest words of a prompt that is looked for inside longer texts.
 SHORTEST = 5
+#: Texts in which an n-gram may stand and still be evidence (GPT-3's).
+COMMON = 10
 
 # Thai to Burmese, Khmer, kana, Han: one character a word; everything else: runs of letters and digits.
 _UNSPACED = ("\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -37,8 +44,9 @@ class Overlap:
     """Why a text counts as holding an evaluation prompt.
 
     `evaluation`, `prompt`: the name of the evaluation and the prompt's place in it. `how`: `ngram` (13 words in a row),
-    `contains` (all of a shorter prompt), `equal` (nothing but a very short one) or `embedding`. `words`: the shared
-    words, normalised; empty for `embedding`. `distance`: squared distance of the embeddings, for `embedding` only.
+    `contains` (all of a shorter prompt, or of one that has no such words of its own), `equal` (nothing but a very short one) or
+    `embedding`. `words`: the shared words, normalised; empty for `embedding`. `distance`: squared distance of the embeddings,
+    for `embedding` only.
     """
 
     evaluation: str
@@ -59,11 +67,12 @@ class EvalIndex:
     """The prompts of evaluations, ready to be looked for in any number of texts.
 
     `prompts`: name of an evaluation -> its prompts. `ngram`: words in a row that make an overlap. `embedder`: also
-    compare embeddings, and count those within `threshold` (squared distance).
+    compare embeddings, and count those within `threshold` (squared distance). `among`: n-grams that stand in more than
+    `common` different ones of these texts are no evidence by themselves; `ignored` says how many n-grams of the prompts are such.
     """
 
     def __init__(self, prompts: Mapping[str, Sequence[str]], *, ngram: int = NGRAM, embedder: Embedder | None = None,
-                 threshold: float = 0.05) -> None:
+                 threshold: float = 0.05, among: Iterable[str] = (), common: int = COMMON) -> None:
         if ngram < SHORTEST:
             raise UsageError(f"n-grams of {ngram} words match everywhere; give {SHORTEST} or more")
         self.ngram, self.threshold = ngram, threshold
@@ -73,6 +82,7 @@ class EvalIndex:
         self._grams: dict[int, dict[str, int]] = {}
         for at, text in enumerate(texts):
             self._add(at, words_of(text))
+        self.ignored = self._ignore(texts, among, common)
         self._embedder = embedder if texts else None
         self._vectors = embedder.embed(texts) if embedder is not None and texts else None
 
@@ -89,6 +99,22 @@ class EvalIndex:
         grams = self._grams.setdefault(size, {})
         for gram in _grams(words, size):
             grams.setdefault(gram, at)
+
+    def _ignore(self, prompts: Sequence[str], among: Iterable[str], common: int) -> int:
+        """Look no longer for n-grams that stand in more than `common` of the texts `among`; of a prompt that has no others, look
+        for all of it. Returns how many they are."""
+        grams = self._grams.get(self.ngram, {})
+        counts: Counter[str] = Counter()
+        for text in {" ".join(words_of(text)) for text in among} if grams else ():
+            counts.update({gram for gram in _grams(text.split(" "), self.ngram) if gram in grams})
+        often = {gram for gram, count in counts.items() if count > common}
+        for gram in often:
+            del grams[gram]
+        for at, prompt in enumerate(prompts) if often else ():
+            words = words_of(prompt)
+            if len(words) >= self.ngram and often.issuperset(_grams(words, self.ngram)):
+                self._grams.setdefault(len(words), {}).setdefault(" ".join(words), at)
+        return len(often)
 
     def overlaps(self, texts: Sequence[str]) -> list[Overlap | None]:
         """For every text the first evidence that it holds a prompt, or None. Words are tried before embeddings."""

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -29,6 +30,15 @@ MAX_CHARS = 1_000
 _ASIDE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`|(?:https?://|www\.)\S+", re.DOTALL)
 _CODE = re.compile(r"[(){}\[\]<>=;|\\/_^*+#@$%&~]")
 _SPACE = re.compile(r"\s+")
+
+#: English names of widely spoken languages, for whoever writes one instead of its code.
+NAMES = {"arabic": "ar", "bengali": "bn", "bulgarian": "bg", "catalan": "ca", "chinese": "zh", "croatian": "hr", "czech": "cs",
+         "danish": "da", "dutch": "nl", "english": "en", "estonian": "et", "finnish": "fi", "french": "fr", "german": "de",
+         "greek": "el", "hebrew": "he", "hindi": "hi", "hungarian": "hu", "indonesian": "id", "italian": "it", "japanese": "ja",
+         "korean": "ko", "latvian": "lv", "lithuanian": "lt", "malay": "ms", "norwegian": "no", "persian": "fa", "polish": "pl",
+         "portuguese": "pt", "romanian": "ro", "russian": "ru", "serbian": "sr", "slovak": "sk", "slovenian": "sl",
+         "spanish": "es", "swahili": "sw", "swedish": "sv", "tamil": "ta", "thai": "th", "turkish": "tr", "ukrainian": "uk",
+         "urdu": "ur", "vietnamese": "vi"}
 
 Engine = Literal["py3langid", "lingua"]
 
@@ -68,6 +78,19 @@ def detect(texts: Iterable[str], *, engine: Engine = "py3langid", min_confidence
     return found
 
 
+def check_codes(wanted: Sequence[str], key: str = "languages") -> None:
+    """Raise `UsageError` for a code that py3langid never gives, naming the nearest and the known ones. `key`: the setting."""
+    known = [*sorted(label for label in _identifier().labels if len(label) == 2), UNDETERMINED.language]
+    names = {**dict(zip(known, known, strict=True)), **{name: code for name, code in NAMES.items() if code in known}}
+    for code in wanted:
+        if code in known:
+            continue
+        near = get_close_matches(code.strip().casefold(), names, n=1)
+        hint = f"; did you mean {names[near[0]]!r}?" if near else "."
+        raise UsageError(f"{key}: {code!r} is no language that can be told{hint} Known (ISO 639-1, und: undetermined): "
+                         f"{', '.join(known)}")
+
+
 def prose(text: str) -> str:
     """What a detector is shown of a text: its first 1,000 characters outside code; nothing if too little is left."""
     lines = (line for line in _ASIDE.sub(" ", text).splitlines() if not _looks_like_code(line))
@@ -84,14 +107,18 @@ def _looks_like_code(line: str) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _py3langid() -> Callable[[str], tuple[str, float]]:
+def _identifier() -> Any:
     try:
         from py3langid.langid import MODEL_FILE, LanguageIdentifier
     except ImportError:
         raise UsageError("languages need the package py3langid; install it: pip install 'pica[filters]'") from None
     identifier: Any = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     identifier.set_languages([label for label in identifier.labels if len(label) == 2 or label == "zxx"])
-    classify: Callable[[str], tuple[str, float]] = identifier.classify
+    return identifier
+
+
+def _py3langid() -> Callable[[str], tuple[str, float]]:
+    classify: Callable[[str], tuple[str, float]] = _identifier().classify
     return classify
 
 

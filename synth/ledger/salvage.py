@@ -192,8 +192,8 @@ def _ask_sqlite(path: Path, tally: Tally) -> tuple[str, bool]:
     """(SQLite's verdict, whether it gave every call intact); what it gives is tallied."""
     try:
         connection = open_to_read(path, recover=False)
-    except (sqlite3.Error, LedgerError) as error:
-        return str(error), False
+    except (sqlite3.Error, UnicodeDecodeError, LedgerError) as error:
+        return _words(error), False
     with closing(connection):
         try:
             problems = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
@@ -207,5 +207,10 @@ def _ask_sqlite(path: Path, tally: Tally) -> tuple[str, bool]:
                 record = Record.of(columns)
                 whole = record is not None and tally.add(row, record) and whole
             return "ok", whole
-        except sqlite3.Error as error:
-            return str(error), False
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            return _words(error), False
+
+
+def _words(error: Exception) -> str:
+    """What an error says. SQLite quotes a damaged schema byte by byte, which Python then fails to read as text."""
+    return str(error) if not isinstance(error, UnicodeDecodeError) else f"the schema is damaged ({error.reason})"

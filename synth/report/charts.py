@@ -14,6 +14,7 @@ from pica.synth.report.text import attribute, count, escape, is_page, quantity, 
 
 _SHADES, _HUES = 8, 6
 _LONG, _NUM = ' class="long"', ' class="num"'
+PROSE = 40  # characters from which on a cell's text is read and not looked at
 MINUS = "\N{MINUS SIGN}"
 _EMPTY = '<p class="summary">nothing to show</p>'
 
@@ -116,8 +117,9 @@ def _cell(value: object, numeric: bool) -> str:
         label = escape(value.text)
         return f'<td><a href="{attribute(value.page)}">{label}</a></td>' if is_page(value.page) else f"<td>{label}</td>"
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    text = quantity(value) if number else "–" if value is None else value  # type: ignore[arg-type]
-    return f"<td{_NUM if numeric else ''}>{escape(text)}</td>"
+    text = quantity(value) if number else "–" if value is None else str(value)  # type: ignore[arg-type]
+    kind = _NUM if numeric else ' class="prose"' if len(text) > PROSE else ""
+    return f"<td{kind}>{escape(text)}</td>"
 
 
 def _matrix(chart: Matrix) -> str:

@@ -77,7 +77,8 @@ STANDINGS = st.lists(st.tuples(st.integers(-5, 5), st.integers(0, 3), st.integer
 def naive(one: list[tuple[int, int, int]], other: list[tuple[int, int, int]]) -> tuple[float, float, int, int]:
     """(agreement over all pairs, share in the same order, pairs apart in the first, in the second)."""
     def apart(x: tuple[int, int, int], y: tuple[int, int, int]) -> bool:
-        return x[0] + x[2] <= y[0] - y[1] or y[0] + y[2] <= x[0] - x[1]
+        (low, _, above), (high, below, _) = sorted([x, y])
+        return high > low and low + above <= high - below
 
     def order(x: tuple[int, int, int], y: tuple[int, int, int]) -> int:
         return (x[0] > y[0]) - (x[0] < y[0])
@@ -105,6 +106,25 @@ def test_agreement_is_that_of_a_naive_count(one: list[tuple[int, int, int]], rng
     assert (found.separated.evaluation.separable, found.separated.reference.separable) == (here, there)
     back = compare_boards(*boards[::-1])
     assert (back.score("all"), back.pairs) == (pytest.approx(total), found.pairs)
+
+
+@given(STANDINGS)
+def test_a_board_agrees_with_itself(standings: list[tuple[int, int, int]]) -> None:
+    board = Board("E", {f"m{place}": Standing(score, (score - below, score + above))
+                        for place, (score, below, above) in enumerate(standings)})
+    found = compare_boards(board, board).separated
+    assert found is not None
+    apart = found.reference.separable
+    assert (found.agreement.agree, found.agreement.disagree, found.agreement.unsure) == (apart, 0, 0)
+
+
+def test_equal_points_are_not_apart() -> None:
+    board = Board("E", {"a": Standing(1, (1, 1)), "b": Standing(1, (1, 1)), "c": Standing(3, (2, 4)), "d": Standing(3, (3, 4))})
+    found = compare_boards(board, board)
+    assert found.separated is not None
+    assert found.separated.agreement == Agreement(agree=4, disagree=0, unsure=0, same_order=4, pairs=6)
+    assert (found.score("half"), found.score("signed"), found.differentiation) == (1, 1, 1)
+    assert (found.score("all"), found.separated.reference) == (4 / 6, Separability(4, 6))
 
 
 class TestModels:
@@ -159,6 +179,25 @@ class TestFiles:
         assert "without an interval on both sides, so only in correlations and order: a, c, b, d" in found.text()
         assert "average                    -  mean" in found.text()
 
+    @pytest.mark.parametrize("lacks", [0, 1])
+    def test_a_model_needs_intervals_on_both_sides(self, tmp_path: Path, lacks: int) -> None:
+        boards = [MINE, THEIRS]
+        for side in (0, 1):
+            rows = [{"model": name, "score": score, **({} if (side, name) == (lacks, "c") else {"ci": [lower, upper]})}
+                    for name, (score, lower, upper) in boards[side].items()]
+            (tmp_path / f"{side}.json").write_text(json.dumps(rows))
+        found = agree(tmp_path / "0.json", tmp_path / "1.json")
+        assert (found.models, found.without) == (["a", "c", "b", "d"], ["c"])
+        assert found.separated == Separated(["a", "b", "d"], Agreement(3, 0, 0, 3, 3), Separability(3, 3), Separability(3, 3))
+        assert found.score("order") == pytest.approx(5 / 6)  # of all four
+
+    @pytest.mark.parametrize(("text", "standing"), [
+        ('"1,234.5",,', Standing(1234.5, None)), ('"1,234,567","1,234,566",', Standing(1234567, (1234566, math.inf))),
+        (" +7 ,\u22121e1,7.", Standing(7, (-10, 7))), ("-.5,nan,inf", Standing(-0.5, None)), ("nan,,", None)])
+    def test_numbers(self, tmp_path: Path, text: str, standing: Standing | None) -> None:
+        (tmp_path / "r.csv").write_text(f"model,score,lower,upper\na,{text}\n", encoding="utf-8")
+        assert read_board(tmp_path / "r.csv").standings == ({"a": standing} if standing else {})
+
     def test_an_end_that_is_missing_has_no_bound(self, tmp_path: Path) -> None:
         (tmp_path / "r.json").write_text('[{"model": "a", "score": 3, "lower": 2, "upper": null}]')
         assert read_board(tmp_path / "r.json").standings == {"a": Standing(3.0, (2.0, math.inf))}
@@ -170,10 +209,18 @@ class TestFiles:
     @pytest.mark.parametrize(("name", "text", "complaint"), [
         ("r.txt", "a 1", "no leaderboard that can be read; give the folder of an evaluation, or a .csv or .json file"),
         ("r.json", "[", "is not JSON"), ("r.json", "3", "must hold a list of objects"), ("r.json", "[]", "has no rows"),
-        ("r.csv", "model,wins\na,1\n", r"row 1 needs a model .* and a score .*; it has model, wins"),
+        ("r.csv", "model,wins\na,1\n", r"line 2 needs a model .* and a score .*; it has model, wins"),
         ("r.csv", "model,score\na,1\na,2\n", "names the model 'a' twice"),
-        ("r.csv", "model,score\na,high\n", "'high' is no number"),
+        ("r.json", '{"a": true}', r"r\.json row 1 \(a\): True is no number"),
+        ("r.csv", "model,score\na,1\nb,high\n", r"r\.csv line 3 \(b\): 'high' is no number; write 1234.5, or 1,234.5"),
+        ("r.csv", 'model,score\na,"1,5"\n', r"r\.csv line 2 \(a\): '1,5' is no number"),
+        ("r.csv", 'model,score\na,"1,2345"\n', "'1,2345' is no number"), ("r.csv", 'model,score\na,"1234,567"\n', "no number"),
+        ("r.csv", "model,score\na,1_000\n", "'1_000' is no number"), ("r.csv", "model,score\na,1.2.3\n", "'1.2.3' is no number"),
+        ("r.csv", 'model,score,ci\na,1,"1,5"\nb,1,+1.2.3/-6\n', r"line 3 \(b\): the interval '\+1.2.3/-6' is not understood"),
+        ("r.csv", 'model,score,ci\na,40,"1.2.3, 50"\n', "the interval '1.2.3, 50' is not understood"),
         ("r.csv", "model,score,ci\na,1,wide\n", "the interval 'wide' is not understood"),
+        ("r.csv", "model,score\na,1,5\n", "line 2 has '5' beyond the columns of its header; quote what holds a comma"),
+        ("r.csv", "model,score\na," + "1" * 140_000 + "\n", "is not CSV below line 1: field larger"),
         ("r.csv", "model,score,lower,upper\na,1,2,3\n", "the interval from 2 to 3 does not hold the score 1"),
     ])
     def test_bad_files(self, tmp_path: Path, both: tuple[Path, Path], name: str, text: str, complaint: str) -> None:

@@ -27,7 +27,7 @@ PUBLISHED = {
 @pytest.mark.parametrize(("name", "models", "percent"), [("arena_hard", 28, 79.89), ("mt_bench", 25, 34.33)])
 def test_published_separability(name: str, models: int, percent: float) -> None:
     rows = golden_lines(f"arena_hard/bootstrap_stats_{name}.jsonl")
-    made = separability([row["lower"] for row in rows], [row["upper"] for row in rows])
+    made = separability(Scores.of(*([row[key] for row in rows] for key in ("score", "lower", "upper"))))
     assert (len(rows), made.pairs, round(100 * made.share, 2)) == (models, models * (models - 1) // 2, percent)
 
 
@@ -49,8 +49,8 @@ def test_published_agreement(name: str) -> None:
     assert made.score("signed") == pytest.approx(2 * half - 1)
     assert made.score("order") == pytest.approx(order, abs=1e-15)
     assert spearman(benchmark.score, reference.score) == pytest.approx(rank, abs=1e-14)
-    assert separability(benchmark.lower, benchmark.upper).separable == separable
-    assert separability(reference.lower, reference.upper).separable == 174
+    assert separability(benchmark).separable == separable
+    assert separability(reference).separable == 174
     draws = [row["results"] for row in ours]
     means, variances = [np.mean(draw) for draw in draws], [np.var(draw) for draw in draws]
     assert brier(means, variances, reference.score) == pytest.approx(squared, abs=1e-14)
@@ -67,9 +67,9 @@ def test_agreement_is_that_of_loops(rows: list[tuple[int, ...]], fixed: str) -> 
     second = [(row[3], row[3] - row[4], row[3] + row[5]) for row in rows]
 
     def apart(x: tuple[int, ...], y: tuple[int, ...]) -> bool:
-        if fixed == "separate":
-            return max(0, min(x[2], y[2]) - max(x[1], y[1])) == 0
-        return x[2] <= y[1] or y[2] <= x[1]
+        low, high = sorted([x, y])
+        together = max(0, min(x[2], y[2]) - max(x[1], y[1])) if fixed == "separate" else low[2] > high[1]
+        return low[0] < high[0] and not together
 
     counts = {"agree": 0, "disagree": 0, "unsure": 0, "same_order": 0}
     every = 0
@@ -92,7 +92,7 @@ def test_agreement_explains_itself() -> None:
     assert made.explain() == ("Of 3 pairs that the reference separates (of 3), the benchmark orders 1 alike and 1 the other "
                               "way; 1 it cannot separate.")
     assert (made.score(), made.score("signed"), made.differentiation) == (0.5, 0, 2 / 3)
-    told = separability([0, 1, 0.5], [1, 2, 1.5])
+    told = separability(Scores.of([0.5, 1.5, 1], [0, 1, 0.5], [1, 2, 1.5]))
     assert told.explain() == "33.33% of pairs of models (1 of 3) have intervals that do not overlap."
 
 
@@ -115,7 +115,7 @@ def test_leaderboards_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UsageError, match="unknown definition of agreement 'x'; known: half, signed, all, order"):
         agreement(two, two).score("x")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="unknown rule for intervals of no width 'x'"):
-        separability([0, 1], [1, 2], fixed="x")  # type: ignore[arg-type]
+        separability(two, fixed="x")  # type: ignore[arg-type]
 
 
 numbers = st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=2, max_size=12)

@@ -89,11 +89,11 @@ def begun(out: Path) -> bool:
 
 
 def test_a_killed_evaluation_goes_on_without_asking_again(tmp_path: Path) -> None:
-    settings = given(tmp_path, by_length(), 10)
+    settings = [f"{LONG}&latency=0.1", *given(tmp_path, by_length(), 10)]  # alone it would take six seconds, two calls at a time
     calls = 10 * 6 * 2
     out = tmp_path / "e"
-    child = subprocess.Popen([sys.executable, "-m", "pica", "eval", "arena", f"{LONG}&latency=0.02", *settings, "concurrency=2",
-                              "--quiet", "--out", str(out)])
+    child = subprocess.Popen([sys.executable, "-m", "pica", "eval", "arena", *settings, "concurrency=2", "--quiet",
+                              "--out", str(out)])
     try:
         while child.poll() is None and not begun(out):
             time.sleep(0.02)
@@ -102,11 +102,11 @@ def test_a_killed_evaluation_goes_on_without_asking_again(tmp_path: Path) -> Non
         child.wait()
     before = stored(out)
     assert 0 < before < calls
-    board = evaluate(out, f"{LONG}&latency=0.02", *settings, "concurrency=2")
+    board = evaluate(out, *settings)
     found = manifest(out)["calls"]
     assert stored(out) == calls
     assert found["made"] == calls - before
-    whole = evaluate(tmp_path / "whole", f"{LONG}&latency=0.02", *settings, "concurrency=2")
+    whole = evaluate(tmp_path / "whole", *settings)
     assert board == whole
     assert data(out) == data(tmp_path / "whole")
 
@@ -314,7 +314,7 @@ def test_the_smaller_group_has_no_score(tmp_path: Path) -> None:
 @pytest.mark.real
 def test_the_embedded_model_and_two_weaker_variants(tmp_path: Path) -> None:
     """Answers, a limit of 12 tokens, and answers to other tasks compete on shipped tasks."""
-    settings = ["n=3", "answer.max_tokens=32", "audit=0", "durability=normal", "rounds=200", "prior=1",
+    settings = ["n=2", "answer.max_tokens=24", "concurrency=1", "audit=0", "durability=normal", "rounds=200", "prior=1",
                 "models=[local,{name: local, label: short, max_tokens: 12}]"]
     out = tmp_path / "e"
     evaluate(out, "judge=fake/judge?prefers=checklist", *settings)
@@ -328,9 +328,9 @@ def test_the_embedded_model_and_two_weaker_variants(tmp_path: Path) -> None:
     board = evaluate(out, "judge=fake/judge?prefers=checklist", *settings, f"answers={shuffled}", "--update")
     assert sorted(labels(board)) == ["local", "short", "shuffled"]
     assert labels(board)[-1] == "shuffled"
-    assert stored(out) - before == 2 * 2 * 3
+    assert stored(out) - before == 2 * 2 * 2
     assert (out / "report.html").is_file()
-    judged = evaluate(tmp_path / "j", "judge=local", *settings[1:], "n=1", "orders=ab", "tries=1", "judging.max_tokens=48")
+    judged = evaluate(tmp_path / "j", "judge=local", *settings[1:], "n=1", "orders=ab", "tries=1", "judging.max_tokens=24")
     games = [game for row in open_source(str(tmp_path / "j")) for game in row["games"]]
     assert len(games) == 1
     assert games[0]["text"]

@@ -190,8 +190,8 @@ def begun(out: Path) -> bool:
 
 def test_a_killed_audit_goes_on(tmp_path: Path, given: list[str]) -> None:
     out = tmp_path / "a"
-    words = ["judge=fake/judge?prefers=checklist&latency=0.02", "concurrency=2", *given, "--quiet", "--out", str(out)]
-    child = subprocess.Popen([sys.executable, "-m", "pica", "audit", *words])
+    words = ["judge=fake/judge?prefers=checklist&latency=0.1", *given]
+    child = subprocess.Popen([sys.executable, "-m", "pica", "audit", *words, "concurrency=2", "--quiet", "--out", str(out)])
     try:
         while child.poll() is None and not begun(out):
             time.sleep(0.02)
@@ -200,7 +200,7 @@ def test_a_killed_audit_goes_on(tmp_path: Path, given: list[str]) -> None:
         child.wait()
     before = stored(out)
     assert 0 < before < CALLS
-    audit(out, *words[:-3])
+    audit(out, *words)
     assert json.loads((out / "manifest.json").read_text(encoding="utf-8"))["calls"]["made"] == stored(out) - before
 
 
@@ -231,7 +231,8 @@ def test_a_judge_of_single_answers_gets_the_attacks_that_stand_alone() -> None:
 
 @pytest.mark.real
 def test_the_embedded_model_is_audited(tmp_path: Path, given: list[str]) -> None:
-    found = audit(tmp_path / "a", "judge=local", "n=1", "attacks=[empty,itself]", "judging.max_tokens=48", "tries=1", *given)
+    found = audit(tmp_path / "a", "judge=local", "n=1", "attacks=[empty,itself]", "orders=ab", "judging.max_tokens=24", "tries=1",
+                  "concurrency=1", *given)  # one after another: what their prompts begin with is read once
     assert [one["n"] + one["unscored"] for one in [*found["attacks"], *found["sanity"]]] == [1, 1]
 
 

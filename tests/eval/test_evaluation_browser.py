@@ -54,7 +54,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory, out: Path) -> Iterator[Any]
         for kind in ("browser", "performance"):
             driver.get_log(kind)
         driver.get((out / "report.html").as_uri())
-        WebDriverWait(driver, 30).until(lambda one: one.execute_script("return document.documentElement.dataset.ready"))
+        WebDriverWait(driver, 300).until(lambda one: one.execute_script("return document.documentElement.dataset.ready"))
         yield driver
     finally:
         driver.quit()

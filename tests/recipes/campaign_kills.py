@@ -18,19 +18,21 @@ from pathlib import Path
 
 import torch
 import trl  # noqa: F401  # loads what trainings need
-from campaigns import run, settings
-from trl import SFTTrainer  # noqa: F401
+from campaigns import PROMOTES, run, settings
+from trl import DPOTrainer, SFTTrainer  # noqa: F401
 
-MOMENTS = ("pool/config.json", "start/evaluation/config.json", "iterations/01/battles-sft/config.json",
-           "iterations/01/data-sft/config.json", "iterations/01/sft/settings.json", "iterations/01/evaluation/config.json",
-           "iterations/01/decision.json", "iterations/02/sft/metrics.jsonl", "iterations/02/evaluation/data")
-LONGEST = 120.0  # seconds that a run may take
+#: in trainings by both stages; the last four where a model of the campaign's own is the best
+MOMENTS = ("pool/config.json", "start/evaluation/config.json", "iterations/01/sft/settings.json",
+           "iterations/01/dpo/checkpoints/checkpoint-1/sealed.json", "iterations/01/evaluation/config.json",
+           "iterations/01/decision.json", "iterations/02/battles-dpo/config.json", "iterations/02/dpo/metrics.jsonl",
+           "iterations/02/evaluation/data")
+LONGEST = 900.0  # seconds that a run may take
 
 
 def main() -> None:
     torch.set_num_threads(1)
     folder, model = Path(sys.argv[1]), Path(sys.argv[2])
-    values = settings(folder, model)
+    values = settings(folder, model, **PROMOTES)
     killed = {moment: killed_at(lambda: run(values, folder / "killed"), folder / "killed" / moment) for moment in MOMENTS}
     killed_at(lambda: run(values, folder / "killed"), None)
     killed_at(lambda: run(values, folder / "whole"), None)

@@ -15,6 +15,13 @@ from pica.synth.config import parse_config
 TRAIN = {"learning_rate": 1e-3, "max_steps": 1, "batch_size": 2, "max_length": 128, "too_long": "truncate",
          "schedule": "constant", "warmup": 0, "device": "cpu", "bad_rows": "reject"}
 STAGE = {"k": 0, "train": TRAIN}
+#: with which fine-tuning teaches the short answer of the rival `no`, so that the first model replaces the start and the second
+#: does not; DPO learns from battles that were won
+PROMOTES = {
+    "stages": ["sft", "dpo"], "judge": "fake/judge?prefers=short", "gates": {"judge": "off", "level": 0.6, "category_drop": 0.5},
+    "sft": {"k": 0, "train": {**TRAIN, "max_length": 256, "max_steps": 12, "learning_rate": 1e-2}},
+    "dpo": {"k": 0, "wins": True, "train": {**TRAIN, "max_length": 256, "max_steps": 3, "checkpoint_steps": 1,
+                                            "learning_rate": 1e-4}}}
 TOPICS = ("rivers", "candles", "bread", "violins", "glaciers", "bridges", "spiders", "clocks", "paper", "salt", "kites", "owls",
           "tea", "comets", "ink", "bees", "wells", "looms", "maps", "ferries", "mirrors", "turnips", "harbours", "lanterns")
 

@@ -25,7 +25,8 @@ def steps(number: int) -> list[StepRecord]:
     found = []
     for place, stage in enumerate(("sft", "dpo")):
         selected = (600 - 100 * number) // (place + 1)
-        found += [step(number, f"battles-{stage}", "battle", 1000, Spent(4000, 2_400_000, 1.25, 0, 610.0), unscored=3),
+        fought = Spent(4000, 2_400_000, 1.25, 0, 610.0)
+        found += [step(number, f"battles-{stage}", "battle", 1000, fought, prompts=500, unscored=3),
                   step(number, f"data-{stage}", "select", selected, Spent(seconds=1.5), k=3 if number == 1 else 1),
                   step(number, stage, "train", selected, Spent(train_steps=selected // 8, seconds=95.5), loss_last=1.31)]
     return [*found, step(number, "evaluation", "evaluate", 400, Spent(1600, 960_000, 0.5, 0, 250.0))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ def test_an_arena_becomes_data_that_training_takes(arena: Path, use: str, out: P
     assert notes["target"] == {"label": "mine", "why": f"the first model of {arena}"} and notes["rivals"] == ["essay", "good"]
     assert (notes["rules"]["k"], notes["counts"]["prompts"], notes["counts"]["battles"]) == (3.0, 3, 6)
     assert bool(notes["outcomes"]) == (made[0]["target_score"] is None)
-    assert notes["evaluations"][0]["rows"] == 9 and notes["evaluations"][0]["audit"]["verdict"]
+    assert (notes["evaluations"][0]["rows"], notes["evaluations"][0]["battles"]) == (9, 6)
+    assert notes["evaluations"][0]["audit"]["verdict"]
 
 
 def test_the_battles_of_an_audit_are_never_read(arena: Path, out: Path) -> None:
@@ -177,6 +179,25 @@ def test_rows_are_the_same_whatever_else_is_selected(tmp_path: Path) -> None:
     assert [row["rival"] for row in drawn[0]] != [row["rival"] for row in drawn[2]]
 
 
+def test_the_row_asked_for_is_looked_for_in_all_prompts(out: Path, tmp_path: Path) -> None:
+    models = [MODELS[0], {"name": "fake/fixed?text=twenty metres height trunk", "label": "oak"}]
+    assert fight(out, tmp_path, models=models, k=3, n=1)["rows"]["in"] == 2
+    assert [row["task"] for row in rows(out)] == ["t2"]
+
+
+def test_a_prompt_that_is_kept_out_shows_the_nearest_battle(tmp_path: Path) -> None:
+    learn(tmp_path, [battle("big", (5, 9)), battle("even", (5, 4), task="t2"), battle("near", (5, 7), task="t2"),
+                     battle("none", None, task="t2"), battle("far", (5, 2), task="t3"), battle("none", None, task="t3")], k=3)
+    assert [(row["task"], row["rival"], row["gap"], row["rival_answer"]) for row in rejects(tmp_path / "out")] == [
+        ("t2", "near", 2.0, "answer of near"), ("t3", "far", -3.0, "answer of far")]
+
+
+def test_a_task_with_two_prompts_is_two(tmp_path: Path) -> None:
+    made = learn(tmp_path, [battle("big", (2, 9)), battle("big", (2, 9), prompt="What is a jay?")])
+    assert [row["messages"][0]["content"] for row in made] == ["What is a magpie?", "What is a jay?"]
+    assert {row["task"] for row in made} == {"t1"} and len({row["id"] for row in made}) == 2
+
+
 def test_a_dataset_of_the_first_rows_says_what_was_looked_at(tmp_path: Path) -> None:
     learn(tmp_path, many(), k=2, n=7)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
@@ -210,6 +231,23 @@ def test_where_the_target_loses(tmp_path: Path) -> None:
     for title in ("Where the target loses: by category", "Losses by rival", "Gaps of all battles", "Rows selected at each k"):
         assert title in report
     assert "kept_out" not in report and "lost_at_all" not in report
+
+
+def test_several_rows_of_a_prompt_are_one_loss(tmp_path: Path) -> None:
+    made = learn(tmp_path, [battle("big", (2, 9)), battle("wide", (2, 8)), battle("weak", (9, 2))], use="reward")
+    notes = json.loads((tmp_path / "out" / "manifest.json").read_text())["notes"]
+    assert len(made) == notes["counts"]["selected"] == 3 and notes["selected_at_k"]["0"] == 3
+    assert (notes["counts"]["prompts"], notes["counts"]["battles"], notes["counts"]["lost"]) == (1, 3, 1)
+    assert [(one["name"], one["n"]) for one in notes["losses"]["rival"]] == [("big", 1), ("wide", 1), ("weak", 1)]
+    assert [(one["name"], one["n"]) for one in notes["losses"]["category"]] == [("birds", 1)]
+
+
+def test_a_length_at_an_edge_is_of_the_bin_above(tmp_path: Path) -> None:
+    learn(tmp_path, [battle("big", (2, 9), task=f"t{size}", mine="x" * size, prompt="y" * (size // 2))
+                     for size in (199, 200, 4000)])
+    losses = json.loads((tmp_path / "out" / "manifest.json").read_text())["notes"]["losses"]
+    assert [(one["name"], one["n"]) for one in losses["answer"]] == [("0 to 199", 1), ("200 to 499", 1), ("4,000 or more", 1)]
+    assert [(one["name"], one["n"]) for one in losses["prompt"]] == [("0 to 99", 1), ("100 to 299", 1), ("1,000 to 2,999", 1)]
 
 
 def test_pairs_are_diagnosed(tmp_path: Path) -> None:
@@ -256,7 +294,7 @@ def test_what_a_reader_must_know_stands_in_the_warnings(out: Path, tmp_path: Pat
     settings = ["tasks=pica", "n=3", f"models={json.dumps(MODELS)}", "judge=fake/judge?prefers=long", "audit=0", *QUICK]
     assert main(["eval", "arena", *settings, "--out", str(made)]) == 0
     _touch(made, lambda manifest: manifest["notes"].update(audit={"verdict": "fails", "sentence": "It falls for length"}))
-    _touch(made, lambda manifest: manifest["rows"].update(rejected={"no answer: timed out": 2}))
+    _touch(made, lambda manifest: manifest["rows"].update(rejected={"no answer: timed out": 2, "audit: no checklist": 3}))
     assert run(out, battles=str(made), k=0)["notes"]["warnings"] == [
         f"the prompts of {made} are those of a benchmark (the tasks 'pica'): do not measure a model that learnt from them with "
         "it",
@@ -275,6 +313,7 @@ def test_battles_that_lack_something_are_counted(tmp_path: Path) -> None:
 
     whole = [battle("big", (2, 9)), battle("weak", (2, 2)), battle("big", (2, 9), task="t2"), battle("weak", (2, 2), task="t2")]
     assert warned("whole", whole) == []
+    assert warned("others", [*whole, {**battle("big", (2, 9), task="t3"), "model_a": "other"}]) == []  # it never met the target
     assert warned("missing", whole[:3]) == ["1 of 2 prompts have no battle with some rival"]
     assert warned("unscored", [*whole[:3], battle("weak", None, task="t2")]) == [
         "1 of 4 battles have no gap (no verdict, or orders that disagree) and count for nothing"]
@@ -314,6 +353,25 @@ def test_the_target_is_found_and_stated(tmp_path: Path, out: Path) -> None:
     assert found == {"label": "essay", "why": f"the target of {tmp_path / 'E'}"}
 
 
+def test_one_target_counts_in_all_evaluations(arena: Path, out: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "F"
+    shutil.copytree(arena, copy)
+    config = json.loads((copy / "manifest.json").read_text())["config"]
+    _touch(copy, lambda manifest: manifest.update(config={**config, "target": "essay"}))
+    file = write(tmp_path / "battles.jsonl", [battle("big", (2, 9), task="t9")])
+
+    def told(name: str, **settings: Any) -> tuple[list[int], list[str]]:
+        notes = run(tmp_path / name, battles=[str(file), str(copy)], k=3, **settings)["notes"]
+        return [one["battles"] for one in notes["evaluations"]], [one for one in notes["warnings"] if "'mine'" in one]
+
+    other = f"in {copy} too the battles of 'mine' count, though 'essay' is the target of {copy}; target=LABEL says whose"
+    assert told("out") == ([1, 6], [other])
+    assert told("given", target="mine") == ([1, 6], [])
+    assert told("none", rivals="big") == ([1, 0], [f"{copy} has no battle of 'mine' with these rivals: nothing is learnt of it"])
+    card = (out / "README.md").read_text()
+    assert "Battles of `mine` (the first label in" in card and "judged in `battles.jsonl` (1 battles), `F` (6 battles)" in card
+
+
 def test_a_baseline_is_not_the_target(tmp_path: Path, out: Path) -> None:
     answers = write(tmp_path / "answers.jsonl", [{"id": task["id"], "model": label, "answer": text} for task in TASKS
                                                  for label, text in (("base", GOOD), ("mine", "no"))])
@@ -334,8 +392,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"battles": "B", "judge": "fake/judge"}, "battles= asks no model, and judge says how to fight"),
     ({"battles": ["B", "B"]}, "battles names a folder twice"),
     ({"battles": "B", "target": "big", "rivals": ["big"]}, "'big' is the target and among the rivals"),
-    ({"battles": "B", "target": "me"}, "target='me' fought no battle here; labels: big, mine"),
-    ({"battles": "B", "rivals": ["me"]}, "rivals names 'me', who fought no battle here; labels: big"),
+    ({"battles": "B", "target": "me"}, "target='me' fought nobody here; labels: big, mine, other"),
+    ({"battles": "B", "rivals": ["me"]}, "rivals names 'me', who fought no battle here; who met 'mine': big"),
+    ({"battles": "B", "rivals": ["other"]}, "rivals names 'other', who never met the target here; who met 'mine': big"),
+    ({"battles": "B", "rivals": ["mine"]}, "rivals names 'mine', who never met the target here; who met 'mine': big"),
     ({"battles": "T"}, r"holds no battles \(no column 'task'\); give the folder of pica eval arena"),
     ({"battles": "X"}, r"row 1: not a battle as pica eval writes it \(TypeError"),
     ({**FIGHT, "winner": "rating"}, "winner=rating needs ratings before the first battle"),
@@ -349,7 +409,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("settings", "text"), BAD, ids=[text[:30] for _, text in BAD])
 def test_what_is_wrong_is_said_in_a_line(settings: dict[str, Any], text: str, out: Path, tmp_path: Path) -> None:
-    files = {"B": str(write(tmp_path / "battles.jsonl", [battle("big", (2, 9))])), "T": tasks(tmp_path),
+    battles = [battle("big", (2, 9)), {**battle("big", (2, 9)), "model_a": "other"}]
+    files = {"B": str(write(tmp_path / "battles.jsonl", battles)), "T": tasks(tmp_path),
              "X": str(write(tmp_path / "bad.jsonl", [{**battle("big", (2, 9)), "games": [1]}]))}
 
     def named(value: Any) -> Any:

@@ -43,6 +43,11 @@ GOLDEN: dict[str, tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any
     "the best rating wins": ([LOST_1, LOST_4], {"k": 0, "winner": "rating", "ratings": {"small": 900, "wide": 950}},
                              [expected("wide", [SMALL, WIDE])]),
     "of equal scores the larger gap wins": ([LOST_3, LOST_4], {"k": 0}, [expected("wide", [BIG, WIDE])]),
+    "a rival without a rating comes last": ([LOST_1, LOST_4], {"k": 0, "winner": "rating", "ratings": {"small": -900}},
+                                            [expected("small", [SMALL, WIDE])]),
+    "where one has no scores the larger gap wins": (
+        [LOST_1, battle("told", "b>a", "b>a")], {"k": 0},
+        [expected("told", [SMALL, gap("told", 2.0, (None, None), [2.0, 2.0])])]),
     "then a draw": ([battle("zeta", (4, 7), (5, 8)), LOST_3], {"k": 0},
                     [expected("big", [BIG, gap("zeta", 3.0, (4.5, 7.5), [3.0, 3.0])])]),
     "orders in conflict have a mean": ([battle("big", (3, 9), (6, 5))], {"k": 2},
@@ -73,6 +78,8 @@ GOLDEN: dict[str, tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any
         [LOST_3, LOST_4, TIED, WON_2], {"use": "reward"},
         [expected("wide", [BIG, SAME, WEAK, WIDE], use="reward"), expected("big", [BIG, SAME, WEAK, WIDE], use="reward"),
          expected("weak", [BIG, SAME, WEAK, WIDE], use="reward", won=True)]),
+    "nobody learns from an answer of a prompt alone": (
+        [battle("big", (4, 7), (5, 8), theirs=" ")], {"use": "online"}, [expected("big", [BIG], use="online", rival_answer=" ")]),
     "not those that were won": ([LOST_3, WON_2], {"use": "reward", "wins": False}, [expected("big", [BIG, WEAK], use="reward")]),
     "a win is no less than k either": ([LOST_3, WON_2], {"use": "reward", "k": 2}, [expected("big", [BIG, WEAK], use="reward")]),
     "wins for dpo too": ([LOST_3, WON_2], {"use": "dpo", "k": 1, "wins": True},
@@ -100,6 +107,11 @@ KEPT_OUT: dict[str, tuple[list[dict[str, Any]], dict[str, Any], KeptOut]] = {
     "an order without a verdict agrees with nothing": ([battle("big", (3, 9), None)], {"k": 0, "swap": "agree"},
                                                        KeptOut(UNSCORED, "big")),
     "nor do both pass": ([battle("big", (3, 9), None)], {"k": 0, "swap": "both"}, KeptOut(UNSCORED, "big")),
+    "one that cannot be read counts before one that is disagreed on": (
+        [battle("big", (3, 9), (6, 5)), battle("none", None, None)], {"k": 0, "swap": "agree"}, KeptOut(UNSCORED, "big, none")),
+    "the better of two that cannot be learnt from": (
+        [battle("big", (3, 9), (3, 9), theirs=" "), battle("copy", (3, 8), (3, 8), theirs="my answer")], {"k": 3},
+        KeptOut("the winner's answer is empty", "against big")),
     "nothing can be read": ([battle("big", None, None)], {"k": 0}, KeptOut(UNSCORED, "big")),
     "half a jury is not enough": ([battle("big", [(1, 9), None], [None, (1, 9)])], {"k": 0}, KeptOut(UNSCORED, "big")),
     "an empty winner": ([battle("big", (3, 9), (3, 9), theirs=" ")], {"k": 3},
@@ -138,6 +150,7 @@ def test_a_battle_from_the_targets_side() -> None:
     assert fought([row], "mine", Rules()) == fought([mirror(row)], "mine", Rules()) == (whole,)
     assert fought([row], "mine", Rules(swap="both")) == (replace(whole, gap=-1.0, lead=-6.0),)
     assert fought([row], "mine", Rules(), ["other"]) == fought([row], "nobody", Rules()) == ()
+    assert fought([{**row, "model_b": "mine"}], "mine", Rules()) == ()  # with itself
     theirs = fought([row], "big", Rules())[0]
     assert (theirs.rival, theirs.gap, theirs.lead, theirs.target_score) == ("mine", -2.5, 2.5, 7.0)
 
@@ -182,6 +195,18 @@ def test_equal_winners_are_drawn_so_that_no_name_is_favoured() -> None:
         assert isinstance(found, Selected)
         winners.append(found.picks[0].battle.rival)
     assert 18 < winners.count("alpha") < 42
+
+
+def test_of_equal_scores_the_larger_gap_wins_whatever_is_drawn() -> None:
+    battles = fought([LOST_3, LOST_4], "mine", Rules())
+    picked = [select(battles, Rules(k=0), "sft", seed=seed) for seed in range(20)]
+    assert picked == [Selected((Pick(battles[1]),))] * 20 and battles[1].rival == "wide"
+
+
+def test_a_tie_that_is_taken_is_lost_and_not_won_too() -> None:
+    rules = Rules(k=0, at_k="take")
+    tied, won = fought([TIED, WON_2], "mine", rules)
+    assert select([tied, won], rules, "reward", seed=0) == Selected((Pick(tied), Pick(won, won=True)))
 
 
 def test_the_papers_thresholds() -> None:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from pica.cli import main
 from pica.eval.likelihood import likelihood_interval
-from pica.recipes.flywheel.gates import better, budget, categories, clean, decide, find_overlaps, fought, judge
+from pica.recipes.flywheel.gates import MEND, better, budget, categories, clean, decide, find_overlaps, fought, judge
 from pica.recipes.flywheel.limits import GatesConfig
 from pica.recipes.flywheel.records import Decision, Gate, Spent
 from pica.synth.budget import Budget
@@ -182,8 +182,8 @@ def test_clean_and_contaminated_data() -> None:
         "row 1 of data-dpo shares 'name three birds' with prompt 1 of held out (equal)"]
     assert clean([], 4) == Gate("clean", True, "none of 4 rows trained on holds an evaluation prompt", 0, 0)
     assert clean(overlaps, 4) == Gate(
-        "clean", False, f"2 of 4 rows trained on hold an evaluation prompt: {overlaps[0]}; {overlaps[1]}", 2, 0)
-    assert clean(["a", "b", "c", "d", "e"], 9).reason.endswith("prompt: a; b; c; and 2 more")
+        "clean", False, f"2 of 4 rows trained on hold an evaluation prompt: {overlaps[0]}; {overlaps[1]}. {MEND}", 2, 0)
+    assert clean(["a", "b", "c", "d", "e"], 9).reason.endswith(f"prompt: a; b; c; and 2 more. {MEND}")
 
 
 def test_nothing_trained_on_is_clean() -> None:

@@ -62,9 +62,8 @@ def under_way(**more: Any) -> Campaign:
     (under_way(), "Running (iteration 2 after battles-sft): 1 of 1 iteration promoted: iteration 1 is the best, +40 [12, 69] "
                   "above the start"),
     (under_way(state="stopped", reason="budget.calls=9 is spent; raise it and give the same command to go on"),
-     "Stopped: budget.calls=9 is spent; raise it and give the same command to go on (1 of 1 iteration promoted: iteration 1 is "
-     "the best, +40 [12, 69] above the start)"),
-    (campaign(0, state="stopped", reason="no judge"), "Stopped: no judge (no iteration is decided yet)"),
+     "Stopped (iteration 2 after battles-sft): 1 of 1 iteration promoted: iteration 1 is the best, +40 [12, 69] above the start"),
+    (campaign(0, state="stopped", reason="no judge"), "Stopped: no iteration is decided yet"),
     (campaign(0, state="running"), "Running: no iteration is decided yet")])
 def test_the_first_line_says_what_became_of_the_campaign(made: Campaign, said: str) -> None:
     assert verdict(made) == said
@@ -75,6 +74,16 @@ def test_where_nothing_was_promoted_the_start_is_still_the_best() -> None:
                      decision=Decision(promoted=False, reason="better: it lost", best="start"))
     made = msgspec.structs.replace(campaign(0), iterations=[start(), kept])
     assert verdict(made) == "0 of 1 iteration promoted: the start is still the best"
+
+
+def test_why_it_stopped_is_the_first_warning_and_the_first_line_says_where(tmp_path: Path) -> None:
+    stopped = StepRecord(name="sft", kind="train", folder="iterations/01/sft", state="stopped", reason="the loss is nan")
+    made = msgspec.structs.replace(
+        campaign(0), state="stopped", reason="the loss is nan", warnings=["a warning"],
+        iterations=[start(), Iteration(number=1, started_from="start", candidate="iteration 1", steps=[stopped])])
+    report = campaign_report(made, tmp_path)
+    assert report.verdict == "Stopped in iteration 1, sft: no iteration is decided yet"
+    assert list(report.warnings) == ["the loss is nan", "a warning"]
 
 
 # ---- sections ----
@@ -118,8 +127,8 @@ def test_data_by_iteration_and_stage(tmp_path: Path) -> None:
     last = msgspec.structs.replace(made.iterations[-1], data={"sft": 0, "reward": 0}, steps=[*made.iterations[-1].steps, skipped])
     report = campaign_report(msgspec.structs.replace(made, iterations=[*made.iterations[:-1], last]), tmp_path)
     assert table(report, "Data").rows == [
-        ["iteration 1", "sft", 1000, 500, 50.0, 500, 62], ["iteration 1", "dpo", 1000, 250, 25.0, 250, 31],
-        ["iteration 2", "sft", 1000, 0, None, None, None], ["iteration 2", "reward", None, 0, None, None, None]]
+        ["iteration 1", "sft", 500, 1000, 500, 100.0, 500, 62], ["iteration 1", "dpo", 500, 1000, 250, 50.0, 250, 31],
+        ["iteration 2", "sft", None, 1000, 0, None, None, None], ["iteration 2", "reward", None, None, 0, None, None, None]]
     assert lines(report, "Data over iterations").series == {
         "sft": [(1, 500, None, None), (2, 0, None, None)], "dpo": [(1, 250, None, None)], "reward": [(2, 0, None, None)]}
 
@@ -163,7 +172,7 @@ def test_every_step_is_a_row_with_its_page_and_what_else_has_one(tmp_path: Path)
         "id": "iterations/01/battles-sft", "what": "iteration 1: battles-sft", "iteration": "iteration 1", "step": "battles-sft",
         "kind": "battle", "state": "done", "rows": 1000, "model_calls": 4000, "tokens": 2_400_000, "dollars": 1.25,
         "training_steps": 0, "seconds": 610.0, "report": "iterations/01/battles-sft/report.html", "reason": "",
-        "figures": {"unscored": 3}}
+        "figures": {"prompts": 500, "unscored": 3}}
     assert rows["iterations/01/dpo"]["report"] == ""
     assert rows["pool"] == {"id": "pool", "what": "campaign: pool", "iteration": "campaign", "step": "pool",
                             "report": "pool/report.html"}

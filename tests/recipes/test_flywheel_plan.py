@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from campaigns import settings
+from tiny_llama import build_tiny
 
+from pica.recipes.flywheel.ahead import plan
+from pica.recipes.flywheel.config import FlywheelConfig
 from pica.recipes.flywheel.plan import MOST_LINES, TIMES, FlywheelPlan, PlannedStep, TrainEstimate, plan_campaign
+from pica.synth.config import parse_config
 from pica.synth.models.base import ModelConfig
 from pica.synth.plan import Plan, Step
 
@@ -15,6 +21,11 @@ LOCAL = ModelConfig(name="local")
 PAID = ModelConfig(name="openai/judge", price_prompt=1.0, price_completion=2.0)  # dollars a million tokens
 UNPRICED = ModelConfig(name="openai/judge")
 STAGES = ("sft", "dpo", "reward", "online")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny(tmp_path_factory.mktemp("models") / "tiny")
 
 
 def battles(rows: int, judge: ModelConfig = PAID) -> Plan:
@@ -70,7 +81,8 @@ def test_what_is_unknown_of_a_step_is_unknown_of_the_whole() -> None:
 def test_the_text_of_a_small_plan() -> None:
     plan = plan_campaign({"evaluation": battles(10)}, [{"battles-sft": battles(100), "sft": training()}] * 3, ["prompts 310"])
     assert [line.rstrip() for line in plan.text().splitlines()] == [
-        "3 iterations; every figure is an estimate and at most: as if every battle were lost and selected",
+        "3 iterations; rows and steps are at most, as if every battle were lost and selected;",
+        "all else is an estimate: typical lengths, and no second try of a call or a verdict",
         "",
         "step                    calls  prompt tokens   completion     rows   steps  train tokens      cost     time",
         "start",
@@ -116,9 +128,31 @@ def test_the_plan_for_programs_holds_every_figure() -> None:
     plan = plan_campaign({"evaluation": battles(10)}, [{"battles-sft": battles(100, UNPRICED), "sft": training()}], ["a note"])
     found = json.loads(json.dumps(plan.to_json()))
     assert list(found) == ["at_most", "total", "start", "iterations", "notes"]
-    assert (found["at_most"], found["notes"], found["total"]["cost"]) == (True, ["a note"], None)
+    assert (found["at_most"], found["notes"], found["total"]["cost"]) == (
+        ["train_rows", "train_steps"], ["a note"], None)
     assert found["iterations"] == [[
         {"name": "battles-sft", "calls": 300, "prompt_tokens": 220_000, "completion_tokens": 60_000, "train_rows": 0,
          "train_steps": 0, "train_tokens": 0, "cost": None, "seconds": 206.0},
         {"name": "sft", "calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "train_rows": 100, "train_steps": 10,
          "train_tokens": 50_000, "cost": 0.0, "seconds": 3.0}]]
+
+
+# ---- of a campaign's settings ----
+
+
+@pytest.mark.parametrize(("more", "first", "second"), [
+    ({}, [4, 4, 8, 4], [4, 4, 8, 4]), ({"dpo": {"wins": True}}, [4, 8, 8, 4], [4, 8, 8, 4]),
+    ({"reward": {"wins": False}}, [4, 4, 8, 4], [4, 4, 8, 4]),
+    ({"accumulate": True}, [4, 4, 8, 4], [8, 8, 16, 8])])
+def test_rows_are_as_many_as_battles_can_bring(tmp_path: Path, model: Path, more: dict[str, Any], first: list[int],
+                                               second: list[int]) -> None:
+    """Parts of 4 prompts and two rivals; the earlier evaluation has 3 battles, learnt from once."""
+    given = tmp_path / "battles.jsonl"
+    given.write_text('{"task": "t"}\n' * 3, encoding="utf-8")
+    for battles, extra in (([], 0), ([str(given)], 3)):
+        values = settings(tmp_path, model, stages=list(STAGES), online={"train": {"max_length": 64}}, battles=battles, **{
+            "sft": {}, "dpo": {}, **more})
+        found = plan(parse_config(FlywheelConfig, values)).to_json()["iterations"]
+        rows = [[step["train_rows"] for step in steps if step["name"] in STAGES] for steps in found]
+        again = extra if more.get("accumulate") else 0
+        assert rows == [[count + extra for count in first], [count + again for count in second]]

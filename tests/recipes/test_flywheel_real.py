@@ -10,9 +10,20 @@ from campaigns import read
 
 from pica.cli import main
 from pica.eval.collapse import answers_of
+from pica.recipes.flywheel.config import CONFIGS
 from pica.synth.source import open_source
 
 pytestmark = pytest.mark.real
+
+
+def test_the_shipped_file_by_path_from_another_folder(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["flywheel", "--config", str(CONFIGS / "tiny.yaml"), "--plan", "--out", "F", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [[(step["name"], step["train_rows"], step["train_steps"]) for step in steps] for steps in found["iterations"]] == [[
+        ("battles-sft", 0, 0), ("sft", 20, 8), ("battles-dpo", 0, 0), ("dpo", 20, 2), ("evaluation", 0, 0)]] * 2
+    assert not (tmp_path / "F").exists()
 
 
 def test_one_model_is_promoted_and_the_next_refused(tmp_path: Path) -> None:

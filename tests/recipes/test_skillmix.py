@@ -469,7 +469,7 @@ class TestSettings:
 
 @pytest.mark.real
 def test_the_embedded_model(out: Path) -> None:
-    build(out, "n=2", "teacher=local")
+    build(out, "n=1", "teacher=local")
     for row in rows(out):
         assert row["model"] == "local"
         assert row["flow"] == "short"

@@ -53,4 +53,4 @@ def run_script(body: str, *arguments: object) -> subprocess.CompletedProcess[str
     """Run Python code in a process of its own, with the names of this module at hand."""
     lead = f"import sys; sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}\nfrom ledger_samples import *\n"
     return subprocess.run([sys.executable, "-c", lead + textwrap.dedent(body), *map(str, arguments)],
-                          capture_output=True, text=True, timeout=300, check=False)
+                          capture_output=True, text=True, timeout=600, check=False)

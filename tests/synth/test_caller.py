@@ -7,13 +7,14 @@ import random
 import sqlite3
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import SCRIPTS, Scripted, calling, chat, together, until
+from small import SCRIPTS, Clock, Scripted, calling, chat, together, until
 
 from pica.synth.budget import Budget
 from pica.synth.caller import Caller, Retry
@@ -174,7 +175,7 @@ class TestRetries:
                 raise errors.pop()
             return "at last"
         config, _ = scripted("away", answer)
-        with calling(tmp_path, retry=PATIENT) as caller:
+        with calling(tmp_path, retry=replace(PATIENT, patience=600)) as caller:
             await caller.ask(config, chat("one"))
             errors += [Unreachable("restarting")] * (PATIENT.tries + PATIENT.first_contact + 3)
             (called,) = await caller.ask(config, chat("two"))
@@ -287,17 +288,19 @@ class TestKindsOfFault:
         assert called.answer.text == "at last"
         assert caller.counts.failed == len(faults)
 
-    async def test_patience_begins_with_the_first_refusal(self, tmp_path: Path, scripted: Scripted) -> None:
+    async def test_patience_begins_with_the_first_refusal(self, tmp_path: Path, scripted: Scripted, clock: Clock) -> None:
         async def answer(request: Request, sample: int) -> str:
             if request.seed == 1:
-                await asyncio.sleep(0.2)
+                for _ in range(5):
+                    await asyncio.sleep(0)  # the other call is in the queue by now
+                clock.skip(1000)
             elif not refused:
                 refused.append(True)
                 raise RateLimited("slower", retry_after=0.001)
             return "x"
         refused: list[bool] = []
         config, _ = scripted("queue", answer)
-        with calling(tmp_path, concurrency=1, retry=Retry(wait=0.001, patience=0.1)) as caller:
+        with calling(tmp_path, concurrency=1, retry=Retry(wait=0.001, patience=500)) as caller:
             found = await asyncio.gather(caller.ask(config, chat("long")), caller.ask(config, chat("waits", seed=2)))
         assert [called.answer.text for (called,) in found] == ["x", "x"]
 

@@ -103,7 +103,7 @@ class TestFolder:
                   "print(json.dumps({name: list(split['id']) for name, split in found.items()}))\n"
                   "assert found['train'][0]['messages'][0]['role'] == 'user'\n")
         done = subprocess.run([sys.executable, "-W", "ignore", "-c", script, str(made)], capture_output=True, text=True,
-                              check=False, timeout=120,
+                              check=False, timeout=600,
                               env={**os.environ, "HF_HOME": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"})
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout.splitlines()[-1]) == {"train": [row["id"] for row in rows(made)]}
@@ -248,7 +248,7 @@ class TestPlaces:
         held = DatasetFolder(made)
         try:
             done = subprocess.run([sys.executable, "-m", "pica", "run", "magpie", "teacher=fake/magpie", "--out", str(made)],
-                                  capture_output=True, text=True, timeout=60, check=False,
+                                  capture_output=True, text=True, timeout=600, check=False,
                                   env={**os.environ, "PYTHONPATH": str(ROOT)})
         finally:
             held.close()
@@ -353,8 +353,19 @@ def fixed_disk(tmp_path: Path) -> Iterator[Path]:
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
     """Pica in a process of its own."""
-    return subprocess.run([sys.executable, "-m", "pica", *words], capture_output=True, text=True, timeout=120, check=False,
+    return subprocess.run([sys.executable, "-m", "pica", *words], capture_output=True, text=True, timeout=600, check=False,
                           env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+
+FULL = ["run", "magpie", "teacher=fake/magpie", "n=80", "duplicates.embedder=none", "tags=[]", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def roomy(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What is made where there is room."""
+    out = tmp_path_factory.mktemp("roomy") / "out"
+    assert command(*FULL, "--out", str(out)).returncode == 0
+    return data(out)
 
 
 class TestDisks:
@@ -364,23 +375,21 @@ class TestDisks:
         assert "Read-only file system" in done.stderr
 
     @pytest.mark.parametrize("leave", [40_000, 110_000, 250_000, 450_000])
-    def test_a_full_disk_is_one_clear_line_and_loses_nothing(self, small_disk: Path, tmp_path: Path, leave: int) -> None:
-        words = ["run", "magpie", "teacher=fake/magpie", "n=80", "duplicates.embedder=none", "tags=[]", "--quiet"]
+    def test_a_full_disk_is_one_clear_line_and_loses_nothing(self, small_disk: Path, roomy: dict[str, bytes], leave: int) -> None:
         free = shutil.disk_usage(small_disk).free
         (small_disk / "ballast").write_bytes(b"x" * (free - leave))
-        done = command(*words, "--out", str(small_disk / "out"))
+        done = command(*FULL, "--out", str(small_disk / "out"))
         assert done.returncode == 1, done.stdout
         assert done.stderr.count("\n") == 1, done.stderr
         assert done.stderr.startswith("pica: ")
         assert "no space left" in done.stderr or "a full disk" in done.stderr
         calls = stored(small_disk / "out") if (small_disk / "out" / "ledger.sqlite").exists() and leave > 100_000 else 0
         (small_disk / "ballast").unlink()
-        done = command(*words, "--out", str(small_disk / "out"))
+        done = command(*FULL, "--out", str(small_disk / "out"))
         assert done.returncode == 0, done.stderr
         manifest = json.loads((small_disk / "out" / "manifest.json").read_text())
         assert manifest["calls"]["cached"] >= calls
-        assert command(*words, "--out", str(tmp_path / "roomy")).returncode == 0
-        assert data(tmp_path / "roomy") == data(small_disk / "out")
+        assert data(small_disk / "out") == roomy
 
 
 ODD = {"nul": "before\0after", "line": "x" * 1_000_000, "bidi": "\u202eevil\u2028\u2029\ufeff", "emoji": "🐦" * 100,

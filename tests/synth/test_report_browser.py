@@ -30,7 +30,7 @@ def browser(tmp_path_factory):
         options.add_argument(f"--{flag}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
-    driver.set_script_timeout(20)
+    driver.set_script_timeout(300)
     yield driver
     driver.quit()
 
@@ -53,7 +53,7 @@ class Page:
     def wait(self, condition):
         from selenium.webdriver.support.ui import WebDriverWait
 
-        WebDriverWait(self.driver, 30).until(lambda driver: driver.execute_script(condition))
+        WebDriverWait(self.driver, 300).until(lambda driver: driver.execute_script(condition))
 
     def run(self, script, *args):
         return self.driver.execute_script(script, *args)

@@ -118,6 +118,7 @@ HEADERS: dict[str, Callable[[bytes], bytes]] = {
     "page size": lambda data: data[:16] + b"\x10\x00" + data[18:],
     "reserved bytes": lambda data: data[:20] + b"\x40" + data[21:],
     "schema": lambda data: data.replace(b"CREATE TABLE calls", b"CREATE TABLE c\xfflls"),
+    "name that is no text": lambda data: data.replace(b"tablecallscalls", b"tablec\xcellsc\xcells"),
 }
 
 

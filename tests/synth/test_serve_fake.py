@@ -114,7 +114,7 @@ async def test_pipelined_and_split_requests_are_answered_in_order() -> None:
             await asyncio.sleep(0.01)
         found = b""
         while found.count(b'"one"') < 3:
-            found += await asyncio.wait_for(reader.read(1000), 5)
+            found += await asyncio.wait_for(reader.read(1000), 60)
         writer.close()
         await writer.wait_closed()
     assert found.count(b"200 OK") == 3
@@ -135,7 +135,7 @@ async def test_a_length_that_is_none_is_refused() -> None:
     async with FakeServer() as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.split(":")[2].split("/")[0]))
         writer.write(b"POST /v1/completions HTTP/1.1\r\nContent-Length: -5\r\n\r\n")
-        assert b" 411 " in await asyncio.wait_for(reader.read(1000), 5)
+        assert b" 411 " in await asyncio.wait_for(reader.read(1000), 60)
         writer.close()
         await writer.wait_closed()
 
@@ -175,5 +175,5 @@ def test_the_command_prints_its_address_and_ends_on_sigterm() -> None:
         assert process.stdout is not None
         line = process.stdout.readline()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert line.startswith("listening on http://127.0.0.1:") and line.endswith("/v1\n")

@@ -106,6 +106,54 @@ def test_embeddings_find_what_words_do_not():
     assert 0 < near.distance <= 0.5
 
 
+CLOSING = "Answer in no more than three short sentences, and please do not use any lists or headings."
+THINGS = ("rivers", "candles", "bread", "violins", "glaciers", "bridges", "spiders", "clocks", "paper", "salt", "kites", "owls")
+
+
+def templated(thing):
+    return f"Tell me what there is to know about {thing}. {CLOSING}"
+
+
+@pytest.mark.parametrize(("times", "ignored"), [(10, 0), (11, 5)])
+def test_words_in_more_than_ten_texts_are_no_evidence(times, ignored):
+    among = [templated(thing) for thing in THINGS[:times]]
+    index = EvalIndex({"held": among[:1]}, among=[*among, *among, among[0].upper()])  # a text counts once
+    assert index.ignored == ignored
+    assert [overlap is not None for overlap in index.overlaps([among[1], templated("ink")])] == [not ignored] * 2
+    assert index.overlaps([f"So: {among[0]}"])[0].how == "ngram"  # a real leak holds words of its own
+
+
+def test_a_prompt_without_words_of_its_own_counts_where_all_of_it_stands():
+    variants = [f"{CLOSING} And tell me of {thing} what there is to know." for thing in THINGS]
+    index = EvalIndex({"held": [CLOSING]}, among=[CLOSING, *variants])
+    assert [one.how for one in index.overlaps([CLOSING, f"Now: {CLOSING.upper()}"])] == ["contains"] * 2
+    assert index.overlaps(["So, " + " ".join(CLOSING.split()[1:])]) == [None]
+    assert EvalIndex({"held": [CLOSING]}).overlaps(["So, " + " ".join(CLOSING.split()[1:])])[0].how == "ngram"
+    short = " ".join(CLOSING.split()[:13])
+    assert EvalIndex({"held": [short]}, among=[short, *variants]).overlaps([f"{short} please"])[0].words == short.lower().replace(
+        ",", "")
+
+
+@settings(deadline=None)
+@given(st.lists(WORDS, max_size=5), st.lists(WORDS, max_size=8), st.integers(1, 3))
+def test_overlaps_among_texts_are_those_of_a_naive_search(prompts, texts, common):
+    index = EvalIndex({"eval": prompts}, ngram=6, among=texts, common=common)
+    for text, overlap in zip(texts, index.overlaps(texts), strict=True):
+        hits = naive_among(prompts, text, texts, common)
+        assert overlap.prompt in hits if overlap else not hits
+
+
+def naive_among(prompts, text, texts, common):
+    hits = set()
+    for at in naive(prompts, text, 6):
+        words, padded = prompts[at].split(), f" {text} "
+        grams = [f" {' '.join(words[i:i + 6])} " for i in range(len(words) - 5)]
+        rare = [gram for gram in grams if sum(gram in f" {one} " for one in set(texts)) <= common]
+        if len(words) < 6 or any(gram in padded for gram in rare) or (not rare and f" {prompts[at]} " in padded):
+            hits.add(at)
+    return hits
+
+
 def test_no_prompts_and_no_texts():
     assert EvalIndex({}, embedder=HashEmbedder()).overlaps(["a", ""]) == [None, None]
     assert INDEX.overlaps([]) == []

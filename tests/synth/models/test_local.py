@@ -87,7 +87,7 @@ def test_two_processes_fetch_once_and_verify(tmp_path, monkeypatch):
             "from pica.synth.models.embedded import gguf_path; print(gguf_path())")
     both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             for _ in range(2)]
-    answers = [process.communicate(timeout=120) for process in both]
+    answers = [process.communicate(timeout=600) for process in both]
     assert [process.returncode for process in both] == [0, 0], answers
     path = tmp_path / "cache" / gguf_path().name
     assert {out.strip() for out, _ in answers} == {str(path)}
@@ -230,7 +230,7 @@ async def test_a_cancelled_call_frees_its_slot(local):
     endless = Request(task="complete", prompt=PRE_QUERY, n=local.slots, sampling=Sampling(max_tokens=4000))
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(local.generate(endless), 0.5)
-    answer = await asyncio.wait_for(one(local, prompt=PRE_QUERY, sampling={"max_tokens": 2}), 30)
+    answer = await asyncio.wait_for(one(local, prompt=PRE_QUERY, sampling={"max_tokens": 2}), 300)
     assert answer.completion_tokens == 2
 
 
