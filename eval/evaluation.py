@@ -6,6 +6,7 @@ An evaluation is a recipe whose rows are judgments (`pica.eval.judging`), and wh
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -14,7 +15,7 @@ from pica.eval.evaluation_config import EvalConfig
 from pica.eval.judging import Judging
 from pica.eval.leaderboard import Leaderboard
 from pica.eval.report import BATTLE_COLUMNS, BATTLES, first_line, warnings_of
-from pica.synth.errors import UsageError
+from pica.synth.errors import PicaError, TooManyFailures, UsageError
 from pica.synth.overview import facts_of, rows_of
 from pica.synth.progress import Progress
 from pica.synth.recipe import Recipe
@@ -25,6 +26,8 @@ from pica.synth.run import Run
 from pica.synth.table import Table
 
 C = TypeVar("C", bound=EvalConfig)
+
+NO_ANSWER = "no answer: "  # how the reason of a row starts that a model did not answer
 
 
 class Evaluation(Judging[C]):
@@ -61,15 +64,28 @@ class Evaluation(Judging[C]):
         """The leaderboard of these rows."""
 
     def finish(self, table: Table, progress: Progress) -> None:
-        """Rank, and keep the ranking in the manifest."""
+        """Rank, and keep the ranking in the manifest. Raises `TooManyFailures` where nothing could be judged for want of answers,
+        and `UsageError` where there is nothing for any other reason."""
         if not len(table):
-            raise UsageError(f"nothing to rank: {_most(table)}")
+            raise self._nothing(table)
         progress.say("ranking")
         self.leaderboard = self.rank(table)
         table.notes["leaderboard"] = self.leaderboard.to_list()
         table.notes["metric"], table.notes["method"] = self.leaderboard.metric, self.leaderboard.method
         table.notes["judge_prompt"] = self.judge.prompt.hash
         table.notes.setdefault("warnings", []).extend(self.leaderboard.warnings)
+
+    def _nothing(self, table: Table) -> PicaError:
+        """Why there is no judgment at all; battles of an audit are none."""
+        own = [row for row in table.rejected() if row["index"] < self.candidates]
+        if not own:
+            return UsageError("nothing to rank: there are no tasks")
+        reason, count = Counter(str(row["reject_reason"]) for row in own).most_common(1)[0]
+        whole = f"nothing to rank: none of the {len(own):,} judgments could be made, most because: {reason} ({count:,})"
+        if not reason.startswith(NO_ANSWER):
+            return UsageError(whole)
+        who = ", ".join(repr(label) for label, _ in self.silent.most_common()) or "a judge"
+        return TooManyFailures(f"{whole}; {who} did not answer. Give the same command when it does: it asks for what is missing")
 
     def report(self, folder: Path, table: Table, manifest: dict[str, Any], wanted: list[Column]) -> Report:
         """The leaderboard first, then the evaluation's own sections, then every judgment."""
@@ -82,11 +98,6 @@ class Evaluation(Judging[C]):
     def files(self) -> dict[str, str]:
         """The leaderboard for programs."""
         return {"leaderboard.json": self.leaderboard.to_json(), "leaderboard.csv": self.leaderboard.to_csv()}
-
-
-def _most(table: Table) -> str:
-    reasons = table.reasons().most_common(1)
-    return f"all {table.candidates:,} judgments were rejected, most because: {reasons[0][0]}" if reasons else "there are no tasks"
 
 
 class Listed(Evaluation[C]):

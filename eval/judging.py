@@ -7,6 +7,7 @@ stopped, budgets hold, rejected rows keep their reason, and adding a model (`--u
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import ClassVar, TypeVar
@@ -16,7 +17,7 @@ from pica.eval.contestants import Answers, answer, check_labels, read_answers
 from pica.eval.judge import KINDS, Judge, Kind
 from pica.eval.judging_config import JudgingConfig
 from pica.eval.tasks import Task, read_tasks
-from pica.synth.errors import Reject, UsageError
+from pica.synth.errors import ModelError, Reject, UsageError
 from pica.synth.models.base import ModelConfig
 from pica.synth.recipe import Recipe
 from pica.synth.run import Draft, Run
@@ -35,6 +36,7 @@ class Judging(Recipe[C]):
         super().__init__(config)
         self.tasks: list[Task] = []
         self.given: Answers = {}
+        self.silent: Counter[str] = Counter()  # answers that a model did not give, by label
         if self.needs_judge and not config.judge:
             raise UsageError(f"{self.name} needs a judge; give judge=SPEC, such as judge=openai/NAME@URL or judge=local")
 
@@ -89,7 +91,11 @@ class Judging(Recipe[C]):
                 raise Reject(f"no answer of {label}", f"task {task.id}")
             return text
         contestant = next(contestant for contestant in self.config.models if contestant.title == label)
-        return (await answer(draft, contestant, task, self.config.answer, self.config.seed)).text
+        try:
+            return (await answer(draft, contestant, task, self.config.answer, self.config.seed)).text
+        except ModelError:
+            self.silent[label] += 1
+            raise
 
     async def requirements(self, draft: Draft, task: Task) -> Sequence[str]:
         """What an answer to the task is checked for, by a judge that goes by checklists."""

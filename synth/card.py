@@ -10,13 +10,12 @@ import yaml
 from pica.synth.markdown import code, plain, table
 from pica.synth.rows import Column
 
-
 #: a role in the making of a dataset, and the model that had it
 Role = tuple[str, str]
 
 
 def roles_of(config: Mapping[str, Any]) -> list[Role]:
-    """The models of a config as a manifest has it, those that stand in lists among them. A label tells whose answers are meant."""
+    """The models of a config as a manifest has it, those that stand in lists among them. A label says which."""
     found = []
     for key, value in config.items():
         for one in value if isinstance(value, list) else [value]:

@@ -15,7 +15,14 @@ MOST = 4                # processes, however many cores there are
 MEMORY = 4 * 1024 ** 3  # bytes that a process may need: a training of the embedded model
 
 #: Files that take longest, the longest first: a process that begins with one at the end would let the others wait for it.
-SLOWEST: tuple[str, ...] = ()
+SLOWEST = (
+    "tests/recipes/test_flywheel_real.py", "tests/recipes/test_flywheel.py", "tests/train/test_train_run.py",
+    "tests/train/test_train_real.py", "tests/train/test_online.py", "tests/test_reproduce_flywheel.py",
+    "tests/eval/test_arena.py", "tests/synth/test_salvage.py", "tests/synth/test_window.py", "tests/eval/test_arena_hard.py",
+    "tests/test_reproduce.py", "tests/synth/test_run.py", "tests/test_trains.py", "tests/eval/test_audit.py",
+    "tests/synth/test_recipe.py", "tests/synth/models/test_local.py", "tests/recipes/test_skillmix.py",
+    "tests/synth/test_report_browser.py", "tests/synth/test_kill.py", "tests/synth/test_ledger.py", "tests/test_packaging.py",
+    "tests/test_house.py")
 
 
 def cores() -> int:

@@ -67,7 +67,7 @@ def _show(campaign: Any, folder: Path) -> None:
 def _rated(rating: Any) -> str:
     """A rating with its interval, `-` for an end that nothing bounds; or why there is none."""
     if rating.rating is None:
-        return f"{UNBOUNDED:>9}  {rating.unbounded}" if rating.unbounded else f"{'-':>9}"
+        return f"unbounded  {rating.unbounded}" if rating.unbounded else f"{'-':>9}"
     lower, upper = ("-" if end is None else f"{end:,.0f}" for end in (rating.lower, rating.upper))
     return f"{rating.rating:>9,.0f}  [{lower}, {upper}]"
 

@@ -87,11 +87,12 @@ class ArenaLearningConfig(Rules, JudgingConfig):
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide what is made, with the contents of everything that they name."""
+        from pica.recipes.arena_learning.sources import check_battles
         from pica.synth.source import open_source
 
         found = super().identity()
         files = {} if self.battles else dict(found.get("files", {}))
-        files.update({f"battles {name}": open_source(name).fingerprint for name in self.battles})
+        files.update({f"battles {source.name}": source.fingerprint for source in check_battles(self.battles)})
         for one in self.decontaminate:
             name = str(SHIPPED.get(one.source, one.source))
             files[f"decontaminate {one.source} ({one.split})"] = (

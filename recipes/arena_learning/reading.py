@@ -20,11 +20,12 @@ from pica.eval.shipped import SHIPPED
 from pica.recipes.arena_learning.config import ArenaLearningConfig
 from pica.recipes.arena_learning.fought import Fought, fought
 from pica.recipes.arena_learning.rows import Fight
+from pica.recipes.arena_learning.sources import check_battles, writers_in
+from pica.synth.card import Role
 from pica.synth.errors import UsageError
 from pica.synth.models.base import Message
-from pica.synth.source import Source, open_source
+from pica.synth.source import Source
 
-NEEDED = ("task", "category", "prompt", "model_a", "model_b", "answer_a", "answer_b", "games")
 BASELINE = ("arena-hard", "wildbench")  # whose side a is a baseline
 NAMED = 5  # labels that a message lists
 
@@ -33,7 +34,8 @@ NAMED = 5  # labels that a message lists
 class Battles:
     """What was read. `rivals`: those that the target met, or of them those that are asked for. `fights`: in order of appearance.
     `ratings`: of everybody, where they are asked for. `evaluations`: what a manifest says of the sources, and how many of the
-    target's `battles` are there. `missing`: judgments that could not be made there. `outcomes`: battles judged by outcome."""
+    target's `battles` are there. `missing`: judgments that could not be made there. `outcomes`: battles judged by outcome.
+    `roles`: who wrote the answers, and who judged them."""
 
     target: str
     why_target: str
@@ -43,13 +45,14 @@ class Battles:
     missing: int
     outcomes: int
     warnings: tuple[str, ...]
+    roles: tuple[Role, ...]
     ratings: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_battles(config: ArenaLearningConfig) -> Battles:
     """The battles of `config.battles` from the target's side. Raises `UsageError` for a folder without battles, an unknown
     target, a rival that it never met, and a battle that stands twice."""
-    sources = [_open(name) for name in config.battles]
+    sources = check_battles(config.battles)
     target, why = (config.target, "as given") if config.target else _own_target(sources[0])
     read = _Reading(config, target)
     for source in sources:
@@ -57,10 +60,12 @@ def read_battles(config: ArenaLearningConfig) -> Battles:
     _check(config, target, read.labels, read.met)
     rivals = tuple(config.rivals) or tuple(sorted(read.met))
     fights = tuple(_fight(key, some, read.about[key]) for key, some in read.battles.items())
+    judges = dict.fromkeys(judge for fight in fights for battle in fight.battles for judge in battle.judges)
     warnings = [*_of_others(config, target, sources, read.counts), *(one for source in sources for one in _warnings(source))]
     return Battles(
         target, why, rivals, fights, tuple({**_about(source), "battles": read.counts[source.name]} for source in sources),
         sum(map(_missing, sources)), read.outcomes, tuple(warnings),
+        (*writers_in(sources, [target, *rivals]), *(("judge", judge) for judge in judges)),
         config.ratings or (_rated(read.light, target) if config.winner == "rating" else {}))
 
 
@@ -92,6 +97,8 @@ class _Reading:
 
     def _add(self, row: dict[str, Any], name: str) -> None:
         labels = {row["model_a"], row["model_b"]}
+        if None in labels:
+            raise TypeError("it names no two models")
         self.labels |= labels
         self.met |= labels - {self.target} if self.target in labels else set()
         if self.config.winner == "rating" and not self.config.ratings:
@@ -116,18 +123,6 @@ class _Reading:
 def _fight(key: Key, battles: Iterable[Fought], about: tuple[str, tuple[str, ...], tuple[Message, ...]]) -> Fight:
     category, tags, prompt = about
     return Fight(key[0], category, tags, prompt, tuple(sorted(battles, key=lambda one: one.rival)))
-
-
-def _open(name: str) -> Source:
-    source = open_source(name)
-    missing = [column for column in NEEDED if column not in source.columns]
-    if not missing:
-        return source
-    if {"contestant", "score"} <= set(source.columns):
-        raise UsageError(f"{name} holds scores of single answers, not battles; run pica eval wildbench with mode=reward, or pica "
-                         "eval arena, and give that folder")
-    raise UsageError(f"{name} holds no battles (no column {missing[0]!r}); give the folder of pica eval arena, arena-hard or "
-                     "wildbench mode=reward")
 
 
 def _own_target(source: Source) -> tuple[str, str]:

@@ -29,6 +29,7 @@ from pica.recipes.arena_learning.losses import Losses
 from pica.recipes.arena_learning.reading import Battles, benchmark_warning, read_battles
 from pica.recipes.arena_learning.rows import KS, ROWS, Fight, Maker, Weighed
 from pica.recipes.arena_learning.rules import Rules
+from pica.synth.card import Role
 from pica.synth.errors import UsageError
 from pica.synth.formats import pair
 from pica.synth.markdown import code, plain
@@ -64,6 +65,7 @@ class ArenaLearning(Recipe[ArenaLearningConfig]):
         self.fights: Sequence[Fight] = ()  # what is known before the first row: all of it, or the prompts alone
         self.rivals: Sequence[str] = ()
         self.notes: dict[str, Any] = {}
+        self.roles: list[Role] | None = None  # who wrote and judged battles that were read
         self.losses: Losses
         self.diagnosis: Diagnosis | None = None
 
@@ -93,7 +95,7 @@ class ArenaLearning(Recipe[ArenaLearningConfig]):
         if self.arena is None:
             read = read_battles(config)
             target, ratings, fights = read.target, read.ratings, list(read.fights)
-            self.rivals, self.notes = read.rivals, _notes_of(read)
+            self.rivals, self.notes, self.roles = read.rivals, _notes_of(read), list(read.roles)
         else:
             target, ratings, fights = await self._enrol(self.arena, run), config.ratings, _unfought(self.arena)
         found = overlaps(config, [fight.prompt for fight in fights])
@@ -151,6 +153,10 @@ class ArenaLearning(Recipe[ArenaLearningConfig]):
     def _nothing(self, table: Table) -> str:
         """What was looked at, and what to lower."""
         losses, k = self.losses, self.losses.k
+        if losses.counts["held"] == losses.counts["prompts"]:
+            return (f"nothing is selected: all {losses.counts['held']:,} prompts hold one that must not be learnt from "
+                    f"(decontaminate={self._decontaminate()}), so no battle counts; give other prompts, or leave out of "
+                    f"decontaminate= what these come from{self._again()}")
         reasons = ", ".join(f"{reason} ({count:,})" for reason, count in table.reasons().most_common())
         largest = "no battle has a gap" if losses.greatest is None else f"the largest gap is {losses.greatest:g} and k={k:g}"
         said = (f"nothing is selected of {table.candidates:,} prompts with {losses.counts['battles']:,} battles: {reasons}; "
@@ -162,7 +168,22 @@ class ArenaLearning(Recipe[ArenaLearningConfig]):
         if not lower and other:
             lower = [f"try {other}"]
         mend = " or ".join(lower) or "give other prompts or stronger rivals, or look at the judge"
-        return f"{said}; {mend}{' (with --update; what was answered is kept)' if self.arena else ''}"
+        return f"{said}{self._points()}; {mend}{self._again()}"
+
+    def _points(self) -> str:
+        """What outcomes count, where judges gave some."""
+        config, k = self.config, self.losses.k
+        if not (self.notes.get("outcomes") or (self.arena and config.verdict == "pairwise")):
+            return ""
+        clear = ", so that k=1 takes every clear loss" if 1 < config.better <= k else ""
+        return (f"; the judge gave outcomes, of which better counts {config.better:g} points and much better {config.much:g}"
+                f"{clear}")
+
+    def _again(self) -> str:
+        return " (with --update; what was answered is kept)" if self.arena else ""
+
+    def _decontaminate(self) -> str:
+        return ", ".join(dict.fromkeys(one.source for one in self.config.decontaminate))
 
     def _note(self, table: Table) -> None:
         """What the manifest says."""
@@ -200,6 +221,11 @@ class ArenaLearning(Recipe[ArenaLearningConfig]):
             *([f"The judge gave outcomes, not scores, in some battles: better counts {config.better:g} points, much better "
                f"{config.much:g}."] if notes.get("outcomes") or (self.arena and config.verdict == "pairwise") else []),
             *(f"Note: {plain(warning)}." for warning in notes["warnings"])])
+
+    @property
+    def wrote(self) -> list[Role]:
+        """Who answered and who judged, here or in the evaluations."""
+        return super().wrote if self.roles is None else self.roles
 
     def plan(self) -> Plan:
         """Calls a prompt; none where the battles were fought."""

@@ -16,7 +16,7 @@ import orjson
 
 from pica.recipes.arena_learning.fought import Fought, mean
 from pica.recipes.arena_learning.rules import Rules, Use
-from pica.recipes.arena_learning.select import KeptOut, Pick, Selected, lost, select
+from pica.recipes.arena_learning.select import KeptOut, Pick, Selected, left_out, lost, select
 from pica.synth.models.base import Message, assistant
 from pica.synth.rows import Messages, Provenance
 from pica.synth.run import derive_seed
@@ -137,7 +137,8 @@ class Maker:
         return [self.rules.model_copy(update={"k": float(k)}) for k in KS]
 
     def rows(self, fight: Fight) -> list[msgspec.Struct]:
-        """The rows of a prompt; one that says why, where nothing is learnt from it."""
+        """The rows of a prompt: one that says why, where nothing is learnt from it. Of pairs for a reward model one for each of
+        its battles, those that make no pair with the reason."""
         battles = () if fight.overlap else fight.battles
         found = self._selected(fight, self.rules)
         k = self.rules.k_for(self.use)
@@ -145,12 +146,31 @@ class Maker:
             "kept_out": "", "detail": "", "lost": lost(battles, self.rules, k), "prompt_length": characters(fight.prompt),
             "lost_at_all": lost(battles, self.rules.model_copy(update={"at_k": "skip"}), 0.0),
             "mean_gap": mean(battle.gap for battle in battles), "at": self._at(fight), "unfit": []}
+        if self.use == "reward" and fight.battles:
+            return self._each(fight, found, weighed)
         if isinstance(found, KeptOut):
             nearest = max(fight.battles, key=lambda battle: (battle.gap is not None, battle.gap or 0.0), default=None)
             why = {"kept_out": found.reason, "detail": found.detail, "first": True}
             return [self._row(fight, None, nearest, {**weighed, **why})]
         weighed["unfit"] = [one.reason for one in found.unfit]
         return [self._row(fight, pick, pick.battle, {**weighed, "first": place == 0}) for place, pick in enumerate(found.picks)]
+
+    def _each(self, fight: Fight, found: Selected | KeptOut, weighed: dict[str, Any]) -> list[msgspec.Struct]:
+        """A row for every battle: pairs first, then those that make none."""
+        picks = {pick.battle.rival: pick for pick in found.picks} if isinstance(found, Selected) else {}
+        weighed["unfit"] = [one.reason for one in found.unfit] if isinstance(found, Selected) else []
+        battles = [*(pick.battle for pick in picks.values()), *(one for one in fight.battles if one.rival not in picks)]
+        rows = []
+        for place, battle in enumerate(battles):
+            pick = picks.get(battle.rival)
+            why = KeptOut("") if pick else self._left_out(fight, battle)
+            rows.append(self._row(fight, pick, battle, {**weighed, "kept_out": why.reason, "detail": why.detail,
+                                                        "first": place == 0}))
+        assert len(rows) == len(fight.battles), "battles = pairs + battles that make none"
+        return rows
+
+    def _left_out(self, fight: Fight, battle: Fought) -> KeptOut:
+        return KeptOut(HELD, fight.overlap) if fight.overlap else left_out(battle, self.rules, self.use)
 
     def _selected(self, fight: Fight, rules: Rules) -> Selected | KeptOut:
         if fight.overlap:
@@ -165,9 +185,10 @@ class Maker:
     def _row(self, fight: Fight, pick: Pick | None, battle: Fought | None, weighed: dict[str, Any]) -> msgspec.Struct:
         gap = battle.gap if battle else None
         rival, answer = (battle.rival, battle.target_answer) if battle else ("", "")
+        named = rival if pick or self.use == "reward" else ""
         result = "none" if pick is None else "won" if pick.won else "lost"
         fields = {
-            "id": row_id(fight, self.target, rival if pick else ""), "recipe": "arena-learning", "seed": self.seed,
+            "id": row_id(fight, self.target, named), "recipe": "arena-learning", "seed": self.seed,
             "model": "" if pick is None else self.target if pick.won else rival,
             "calls": list(dict.fromkeys(call for one in fight.battles for call in one.calls)), "task": fight.task,
             "category": fight.category, "tags": list(fight.tags), "target": self.target, "rival": rival, "result": result,

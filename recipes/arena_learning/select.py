@@ -29,6 +29,7 @@ __all__ = ["Fought", "KeptOut", "Pick", "Selected", "fought", "lost", "select"]
 
 WELL, NO_BATTLE = "the target does well", "no battle with a rival"
 EMPTY, EMPTY_LOSER = "the winner's answer is empty", "the loser's answer is empty"
+TIE, CLOSE, LOST_ELSE = "a tie", "decided by too little", "lost, but not to as many rivals as lost_to asks for"
 EQUAL, UNKNOWN = "the answers are equal", "an answer is not known"
 
 
@@ -99,6 +100,20 @@ def select(battles: Sequence[Fought], rules: Rules, use: Use, *, seed: int, rati
     losses, wins = ([pick for pick in picks if not _unfit(pick, use)] for picks in (losses, wins))
     picks = (losses if use == "reward" else losses[:1]) + wins
     return Selected(tuple(picks), unfit) if picks else unfit[0]
+
+
+def left_out(battle: Fought, rules: Rules, use: Use) -> KeptOut:
+    """Why a battle that was not picked makes no pair, where every decided battle would."""
+    k = rules.k_for(use)
+    if battle.gap is None or battle.lead is None:
+        return KeptOut(battle.problem or UNSCORED, f"against {battle.rival}")
+    won = passes(battle.lead, rules, k) and battle.lead > 0
+    detail = f"against {battle.rival}: {battle.gap:+g}; k={k:g}"
+    if won or passes(battle.gap, rules, k):
+        return KeptOut(_unfit(Pick(battle, won), use) or (WELL if won else LOST_ELSE), detail)
+    if battle.gap == battle.lead == 0:
+        return KeptOut(TIE, detail)
+    return KeptOut(DISAGREE if max(battle.gap, battle.lead) < 0 else CLOSE, detail)
 
 
 def _takes_wins(rules: Rules, use: Use) -> bool:

@@ -30,10 +30,13 @@ def plan(config: FlywheelConfig) -> FlywheelPlan:
     prompts = sum(len(open_source(name)) for name in config.sources)
     prompts = min(prompts, config.n or prompts)
     measured = config.held_out or len(read_tasks(config.tasks, n=config.evaluation.get("n", 0)))
-    part = config.part_size or max(prompts - config.held_out, 0) // (config.iterations * len(config.fed))
-    if part < 1:
+    parts = config.iterations * len(config.fed)
+    part = config.part_size or max(prompts - config.held_out, 0) // parts
+    if part < 1 or prompts - config.held_out < part * parts:
+        each = f" of {part:,}" if part else ""
+        mend = "held_out or part_size" if config.part_size else "held_out"
         raise UsageError(f"{prompts:,} prompts less held_out={config.held_out:,} are too few for {config.iterations} iterations "
-                         f"of {len(config.fed)} parts; give more data, fewer iterations, or a smaller held_out")
+                         f"of {len(config.fed)} parts{each}; give more data, fewer iterations, or a smaller {mend}")
     start = start_of(config)
     size, device = _size(start, config)
     first: Planned = {"evaluation": _battles(config, [start], measured, measuring=True)}
@@ -106,7 +109,7 @@ def _size(start: Fighter, config: FlywheelConfig) -> tuple[int | None, str]:
     from pica.train.device import find_place
     from pica.train.weights import measure
 
-    made = config.train_config(config.ordered[0], [{"source": "data"}], start.weights)
+    made = config.train_config(config.ordered[0], [{"source": "data"}], start.weights, start.model.revision)
     device = find_place(made).device
     try:
         found = config.trainable()

@@ -40,7 +40,7 @@ VOLATILE = ("iterations", "concurrency", "budget", "durability", "missing")
 #: settings that the campaign itself gives to the commands it uses
 GIVEN = {"pool": ("data", "seed", "held_out", "held_embedder", "held_distance", "parts", "part_size", "n"),
          "evaluation": ("models", "target", "tasks", "split", "seed", "ledger", "budget", "concurrency", "durability"),
-         "train": ("data", "model", "stage", "seed", "budget")}
+         "train": ("data", "model", "revision", "stage", "seed", "budget")}
 
 
 class StageConfig(Rules):
@@ -241,8 +241,8 @@ class FlywheelConfig(CallConfig):
 
         return _parsed(DivergenceConfig, {**values, "n": self.collapse.kl, "tokens": self.collapse.kl_tokens}, "collapse")
 
-    def train_config(self, stage: StageName, data: list[dict[str, Any]], model: str) -> TrainConfig:
-        """How a stage learns from data."""
+    def train_config(self, stage: StageName, data: list[dict[str, Any]], model: str, revision: str = "") -> TrainConfig:
+        """How a stage learns from data, beginning with a model (of the hub's `revision`)."""
         from pica.train.stage import load_stage
 
         settings, kind = self.stage(stage), load_stage(stage)
@@ -251,7 +251,7 @@ class FlywheelConfig(CallConfig):
         given = base.model_dump(exclude_unset=True) if settings.config else {}
         if "budget" in given:
             raise UsageError(f"{stage}.config={settings.config} holds a budget, which the campaign sets; leave it out there")
-        more = {"data": data, "model": model, "seed": self.seed % 2**32}
+        more = {"data": data, "model": model, "revision": revision, "seed": self.seed % 2**32}
         return _parsed(kind.config_class, {**given, **settings.train, **more}, f"{stage}.train")
 
     def check(self) -> None:

@@ -51,7 +51,8 @@ class TrainEstimate:
 @dataclass(frozen=True)
 class PlannedStep:
     """A step with its figures, `train_rows` and `train_steps` at most; of several steps together, their sums. `cost` in US
-    dollars and `seconds` are None where they are unknown. `train_tokens` go through a model in training, the others through calls."""
+    dollars and `seconds` are None where they are unknown. `train_tokens` go through a model in training, the others through
+    calls."""
 
     name: str
     calls: int = 0

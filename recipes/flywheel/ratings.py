@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Rated:
-    """What `rate` found. `ratings`: of every model, in the order of a leaderboard: best first, those that games say nothing of last.
+    """What `rate` found. `ratings`: of every model, in the order of a leaderboard: best first, those that no game tells of last.
     `method`: how they came about. `warnings`: what a reader must know. `by_iteration`: the ratings, on the same scale, of those
     that met in an iteration."""
 
@@ -107,19 +107,21 @@ def _home(games: Battles, anchor: str | None, prior: float) -> str | None:
 def _records(standing: Standing | None, labels: Sequence[str]) -> list[Rating]:
     """A record of every label, in the order of a leaderboard."""
     entries = [_entry(standing, label) for label in (standing.order(labels) if standing else labels)]
-    return [Rating(one.model, _number(one.score), _number(one.lower), _number(one.upper), one.n, one.more[UNBOUNDED] or "")
+    return [Rating(one.model, _finite(one.score), _finite(one.lower), _finite(one.upper), one.n, one.more[UNBOUNDED] or "")
             for one in Leaderboard.ranked(entries, "", "").entries]
 
 
 def _entry(standing: Standing | None, label: str) -> Entry:
+    """A label's entry, rounded: what differs by less is equal, and goes by name."""
     if standing is None or label not in standing.ratings.models:
         return Entry(label, None, None, None, 0, more={UNBOUNDED: None})
-    score, lower, upper, why = standing.of(label)
+    *figures, why = standing.of(label)
+    score, lower, upper = (None if value is None else round(value, DIGITS) for value in figures)
     return Entry(label, score, lower, upper, int(standing.ratings.games[standing.ratings.code(label)]), more={UNBOUNDED: why})
 
 
-def _number(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else round(value, DIGITS)
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
 
 
 def _told(standing: Standing | None, labels: Sequence[str], rows: Mapping[int, Sequence[Row]], method: str,

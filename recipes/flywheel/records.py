@@ -29,8 +29,8 @@ class Spent(msgspec.Struct, frozen=True):
 
 
 class Rating(msgspec.Struct, frozen=True):
-    """A Bradley-Terry rating with its interval. An end is None where nothing bounds it. A model that won or lost every game against
-    the rest has neither rating nor ends, and `unbounded` says why. `n`: scored games."""
+    """A Bradley-Terry rating with its interval. An end is None where nothing bounds it. A model that won or lost every game
+    against the rest has neither rating nor ends, and `unbounded` says why. `n`: scored games."""
 
     model: str
     rating: float | None
@@ -98,7 +98,8 @@ class Iteration(msgspec.Struct, frozen=True, kw_only=True):
 
 class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     """What `campaign.json` holds. `reason`: why it stopped, with the mend. `best`: label of the model to use; `best_model`: its
-    name for other commands, such as hf/F/iterations/02/dpo. `ratings`: of all models of the campaign on one scale, best first; `method`: how."""
+    name for other commands, such as hf/F/iterations/02/dpo. `ratings`: of all models of the campaign on one scale, best first;
+    `method`: how they came about."""
 
     state: State
     reason: str = ""

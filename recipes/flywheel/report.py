@@ -73,7 +73,7 @@ def _lead(campaign: Campaign) -> str:
         return ""
     if best.rating is None or start.rating is None:
         why = next((f"{one.model}: {one.unbounded}" for one in (best, start) if one.unbounded), "")
-        return f", its lead over the start has no bound ({why})" if why else ""
+        return f", its lead over the start has no figure ({why})" if why else ""
     low, high = _ends(best, campaign.ratings)
     ends = "" if low is None or high is None else f" [{_points(low - start.rating)}, {_points(high - start.rating)}]"
     return f", {_points(best.rating - start.rating, '+')}{ends} above the start"
@@ -125,23 +125,26 @@ def _ratings(campaign: Campaign, turns: Sequence[Iteration]) -> list[Section]:
     if len(drawn) > 1:
         found.append(Lines("Ratings over iterations", {"candidate": drawn, "best so far": best}, x="iteration", y="rating",
                            note="on prompts that no training saw; iteration 0 is the start; the band is the interval"
-                                f"{_open_ends(drawn, candidates)}"))
+                                f"{_open_ends(candidates, campaign.ratings)}"))
     return [*found, *_models(campaign)] if campaign.ratings else found
 
 
-def _open_ends(drawn: Sequence[Point], labels: Sequence[tuple[int, str]]) -> str:
+def _open_ends(labels: Sequence[tuple[int, str]], ratings: Sequence[Rating]) -> str:
     """What a curve cannot show: who has no rating, and whose interval is open, where the band ends at the rating."""
-    names, known = dict(labels), {int(number) for number, *_ in drawn}
-    said = [f"{names[int(x)]}: at least {low:,.0f}" for x, _, low, high in drawn if low is not None and _is_open(high, low)]
-    said += [f"{names[int(x)]}: at most {high:,.0f}" for x, _, low, high in drawn if high is not None and _is_open(low, high)]
-    said += [f"{names[int(x)]}: any rating" for x, _, low, high in drawn if low == -math.inf and high == math.inf]
-    said += [f"{label}: no rating" for number, label in labels if number not in known]
-    return f". {'; '.join(said)}" if said else ""
+    said = [_bounds(one, ratings) for _, label in labels for one in ratings if one.model == label]
+    return "".join(f"; {one}" for one in said if one)
 
 
-def _is_open(end: float | None, other: float) -> bool:
-    """Whether this end of an interval has no bound, and the other one has."""
-    return end is not None and math.isinf(end) and math.isfinite(other)
+def _bounds(rating: Rating, among: Sequence[Rating]) -> str:
+    """A model's interval in words, where an end of it is open; empty where none is."""
+    low, high = _ends(rating, among)
+    if rating.rating is None:
+        return f"{rating.model} has no rating{f' ({rating.unbounded})' if rating.unbounded else ''}"
+    if low is None or high is None or (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    if math.isinf(low) and math.isinf(high):
+        return f"{rating.model} may have any"
+    return f"{rating.model} has at least {low:,.0f}" if math.isfinite(low) else f"{rating.model} has at most {high:,.0f}"
 
 
 def _models(campaign: Campaign) -> list[Section]:
@@ -158,9 +161,8 @@ def _models(campaign: Campaign) -> list[Section]:
 
 def _points_of(labels: Sequence[tuple[int, str]], ratings: Sequence[Rating]) -> list[Point]:
     """A point for each (iteration, label) that has a rating."""
-    by_label = {one.model: one for one in ratings}
-    rated = [(number, by_label[label]) for number, label in labels if label in by_label]
-    return [(number, one.rating, *_ends(one, ratings)) for number, one in rated if one.rating is not None]
+    return [(number, one.rating, *_ends(one, ratings)) for number, label in labels for one in ratings
+            if one.model == label and one.rating is not None]
 
 
 def _decisions(turns: Sequence[Iteration], folder: Path) -> list[Section]:

@@ -101,13 +101,15 @@ class Steps:
         with self._doing(folder, "battle", f"{target.label} against {len(self.config.rivals)} rivals on {split}"):
             manifest = self._fight(folder, target, [target], self._where(split), measuring=False)
             prompts = manifest["rows"]["in"] // len(self.config.rivals)
-            return self._record(folder, "battle", manifest["rows"]["out"], {"prompts": prompts, **_own(manifest, target.label)})
+            return self._read(self._record(folder, "battle", manifest["rows"]["out"],
+                                           {"prompts": prompts, **_own(manifest, target.label)}))
 
     def evaluate(self, folder: Path, candidate: Fighter, others: Sequence[Fighter]) -> StepRecord:
         """The candidate against the other models and every rival, on what no training sees."""
         with self._doing(folder, "evaluate", f"{candidate.label} is measured"):
             manifest = self._fight(folder, candidate, [candidate, *others], self._held, measuring=True)
-            return self._record(folder, "evaluate", manifest["rows"]["splits"].get("train", 0), _own(manifest, candidate.label))
+            made = self._record(folder, "evaluate", manifest["rows"]["splits"].get("train", 0), _own(manifest, candidate.label))
+            return made if others else self._read(made)  # of a new model the gates say so
 
     def select(self, folder: Path, stage: StageName, battles: str, target: str, iteration: int) -> StepRecord:
         """What a stage learns from: battles that the target lost. No rows where it lost none by enough."""
@@ -127,7 +129,8 @@ class Steps:
         """A stage of training on these datasets."""
         with self._doing(folder, "train", f"{start.label} learns by {stage}"):
             left = self._left(folder)
-            config = self.config.train_config(stage, [{"source": str(one)} for one in data], start.weights)
+            config = self.config.train_config(stage, [{"source": str(one)} for one in data], start.weights,
+                                              start.model.revision)
             given = config.model_dump(exclude_unset=True)
             given["budget"] = {name: cap for name, cap in left if name in type(config.budget).model_fields}
             if left.seconds is not None:  # a training counts its earlier attempts, and so did the campaign
@@ -214,6 +217,17 @@ class Steps:
             return ""
         told = ", ".join(f"{reason.removeprefix(NO_ANSWER)} {count:,}" for reason, count in whys.items())
         return f"{sum(whys.values()):,} of {manifest['rows']['in']:,} battles got no answer ({told})"
+
+    def _read(self, made: StepRecord) -> StepRecord:
+        """The record of battles, if enough of them have a verdict. Raises `TooManyFailures` where a judge cannot be read."""
+        unscored, most = made.figures["unscored"], self.config.gates.unscored
+        games = unscored + sum(made.figures[name] for name in ("wins", "ties", "losses"))
+        if unscored > most * games:
+            raise TooManyFailures(
+                f"{unscored:,} of {games:,} games in {made.folder} have no verdict that can be read, and at most {most:.0%} may "
+                f"have none (gates.unscored); see what the judge said in {self.root / made.folder}/report.html, and give the "
+                "command with another judge and --update")
+        return made
 
     @property
     def _held(self) -> dict[str, str]:

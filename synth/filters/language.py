@@ -33,7 +33,8 @@ _SPACE = re.compile(r"\s+")
 
 #: English names of widely spoken languages, for whoever writes one instead of its code.
 NAMES = {"arabic": "ar", "bengali": "bn", "bulgarian": "bg", "catalan": "ca", "chinese": "zh", "croatian": "hr", "czech": "cs",
-         "danish": "da", "dutch": "nl", "english": "en", "estonian": "et", "finnish": "fi", "french": "fr", "german": "de",
+         "danish": "da", "deutsch": "de", "dutch": "nl", "english": "en", "estonian": "et", "finnish": "fi", "french": "fr",
+         "german": "de",
          "greek": "el", "hebrew": "he", "hindi": "hi", "hungarian": "hu", "indonesian": "id", "italian": "it", "japanese": "ja",
          "korean": "ko", "latvian": "lv", "lithuanian": "lt", "malay": "ms", "norwegian": "no", "persian": "fa", "polish": "pl",
          "portuguese": "pt", "romanian": "ro", "russian": "ru", "serbian": "sr", "slovak": "sk", "slovenian": "sl",

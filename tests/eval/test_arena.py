@@ -20,7 +20,7 @@ from small import Scripted, data, stored
 from pica.cli import main
 from pica.eval.battle_rows import battles_of
 from pica.eval.connected import comparable, groups
-from pica.synth.errors import LedgerError
+from pica.synth.errors import BadRequest, LedgerError
 from pica.synth.models.base import Request
 from pica.synth.source import open_source
 
@@ -277,7 +277,26 @@ def test_no_answers_and_no_models(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_nothing_that_can_be_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     texts = {"x": lambda number: "a" if number == 0 else None, "y": lambda number: "b" if number == 1 else None}
     evaluate(tmp_path / "e", LONG, *given(tmp_path, texts, 2), code=2)
-    assert "nothing to rank: all 2 judgments were rejected, most because: no answer of" in capsys.readouterr().err
+    assert "nothing to rank: none of the 2 judgments could be made, most because: no answer of y (1)\n" in capsys.readouterr().err
+
+
+def test_a_model_that_never_answers_is_named_and_asked_again(tmp_path: Path, scripted: Scripted,
+                                                             capsys: pytest.CaptureFixture[str]) -> None:
+    def reply(request: Request, sample: int) -> str:
+        if state["down"]:
+            raise BadRequest("the server is down")
+        return "an answer that is there"
+
+    state = {"down": True}
+    scripted("mute", reply)
+    settings = [LONG, "models=[fake/magpie,scripted/mute]", "tasks=pica", "n=8", "audit=3"]  # the audit asks the first alone
+    evaluate(tmp_path / "e", *settings, code=1)
+    assert capsys.readouterr().err.endswith(
+        "pica: nothing to rank: none of the 8 judgments could be made, most because: no answer: bad request (8); 'scripted/mute' "
+        "did not answer. Give the same command when it does: it asks for what is missing\n")
+    state["down"] = False
+    evaluate(tmp_path / "e", *settings)
+    assert json.loads((tmp_path / "e" / "manifest.json").read_text())["rows"]["splits"]["train"] == 8
 
 
 # groups -------------------------------------------------------------------------------------------------------------------------

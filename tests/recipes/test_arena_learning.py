@@ -381,14 +381,14 @@ def test_a_baseline_is_not_the_target(tmp_path: Path, out: Path) -> None:
     assert (notes["target"]["label"], notes["rivals"]) == ("mine", ["base"])
     assert "are those of a benchmark (arena-hard): do not measure a model that learnt from them" in notes["warnings"][0]
     assert main(["eval", "wildbench", *settings, "mode=score", "--out", str(tmp_path / "W")]) == 0
-    with pytest.raises(UsageError, match="holds scores of single answers, not battles; run pica eval wildbench with mode=reward"):
+    with pytest.raises(UsageError, match=r"W is a wildbench evaluation \(mode=score\), which has no battles; allowed"):
         run(tmp_path / "no", battles=str(tmp_path / "W"))
 
 
 FIGHT = {"models": MODELS, "judge": JUDGE, "tasks": "T"}
 BAD: list[tuple[dict[str, Any], str]] = [
     ({}, r"no battles: name an evaluation that was made, battles=EVAL_DIR, or fight here with models="),
-    ({"battles": "nowhere"}, "no file or folder nowhere"),
+    ({"battles": "nowhere"}, "battles: there is no file or folder nowhere; allowed: folders of `pica eval arena`, `arena-hard`"),
     ({"battles": "B", "judge": "fake/judge"}, "battles= asks no model, and judge says how to fight"),
     ({"battles": ["B", "B"]}, "battles names a folder twice"),
     ({"battles": "B", "target": "big", "rivals": ["big"]}, "'big' is the target and among the rivals"),
@@ -396,7 +396,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"battles": "B", "rivals": ["me"]}, "rivals names 'me', who fought no battle here; who met 'mine': big"),
     ({"battles": "B", "rivals": ["other"]}, "rivals names 'other', who never met the target here; who met 'mine': big"),
     ({"battles": "B", "rivals": ["mine"]}, "rivals names 'mine', who never met the target here; who met 'mine': big"),
-    ({"battles": "T"}, r"holds no battles \(no column 'task'\); give the folder of pica eval arena"),
+    ({"battles": "T"}, r"holds no battles \(no column 'task'\); allowed: folders of `pica eval arena`"),
     ({"battles": "X"}, r"row 1: not a battle as pica eval writes it \(TypeError"),
     ({**FIGHT, "winner": "rating"}, "winner=rating needs ratings before the first battle"),
     ({**FIGHT, "target": "me"}, "target: 'me' does not compete; labels: mine, good, essay"),

@@ -274,12 +274,26 @@ def test_rivals_that_fail_to_answer(tmp_path: Path, model: Path, scripted: Scrip
                and step["kind"] != "train"]
     assert sum(missing) > 0 and all(step["rows"] for one in found["iterations"] for step in one["steps"])
     state["refuses"] = "abcdefghijklmnopqrstuvwxyz"
-    with pytest.raises(UsageError, match=r"nothing to rank: all 8 judgments were rejected, most because: no answer: bad request"):
+    with pytest.raises(Stopped, match=r"none of the 8 judgments could be made, most .*: bad request \(8\); 'picky'"):
         run({**values, "seed": 1}, tmp_path / "other")
     assert read(tmp_path / "other")["state"] == "stopped"
     state["refuses"] = ""
     run({**values, "seed": 1}, tmp_path / "other")
     assert read(tmp_path / "other")["state"] == "complete"
+
+
+def test_a_judge_that_cannot_be_read_stops_the_start(tmp_path: Path, model: Path, scripted: Scripted) -> None:
+    config, asked = scripted("mumbler", lambda request, sample: "I would rather not say.")
+    out, values = tmp_path / "F", settings(tmp_path, model, iterations=1)
+    with pytest.raises(Stopped, match=r"32 of 32 games in start/evaluation have no verdict that can be read, and at most 20%"):
+        run({**values, "judge": config.model_dump()}, out)
+    before, found = len(asked.requests), read(out)
+    assert found["state"] == "stopped" and [step["state"] for step in found["iterations"][0]["steps"]] == ["stopped"]
+    with pytest.raises(Stopped, match="with another judge and --update"):
+        run({**values, "judge": config.model_dump()}, out)
+    assert len(asked.requests) == before
+    run(values, out, update=True)
+    assert read(out)["state"] == "complete"
 
 
 def test_battles_without_an_answer_are_asked_for_again(tmp_path: Path, model: Path, scripted: Scripted) -> None:
@@ -311,6 +325,7 @@ def test_battles_without_an_answer_are_asked_for_again(tmp_path: Path, model: Pa
     ({"rivals": [{"name": "local", "label": "iteration 1"}]}, "'iteration 1' is taken"),
     ({"sft": {"train": {"learning_rat": 1}}}, "sft.train: unknown key 'learning_rat'; did you mean 'learning_rate'"),
     ({"sft": {"train": {"data": "D"}}}, "sft.train.data is set by the campaign"),
+    ({"sft": {"train": {"revision": "v1"}}}, "sft.train.revision is set by the campaign"),
     ({"sft": {"train": {"budget": {"seconds": 9}}}}, "sft.train.budget is set by the campaign"),
     ({"sft": {"config": "nothing"}}, "no settings of a training 'nothing'; give a YAML file, or one of: .*arena-learning-sft"),
     ({"pool": {"held_out": 3}}, "pool.held_out is set by the campaign"), ({"pool": {"lenght": 3}}, "pool: unknown key 'lenght'"),
@@ -345,6 +360,13 @@ def test_the_command_says_what_became_of_it(tmp_path: Path, model: Path, capsys:
     assert main([*words, "--quiet"]) == 0
     text = capsys.readouterr().out
     assert "iteration 1: refused: start stays. better: " in text and f"best     hf/{model}" in text
+    swept = "won every game against the rest"
+    assert f"\n  writer                  unbounded  {swept}\n  iteration 1                 1,000  [1,000, 1,000]\n" in text
+    start, first = read(tmp_path / "F")["iterations"]
+    measured = json.loads((tmp_path / "F/start/evaluation/leaderboard.json").read_text(encoding="utf-8"))
+    assert {one["model"]: (one["unbounded"] or None) for one in start["ratings"]} == {
+        one["model"]: one["unbounded"] for one in measured} == {"writer": swept, "no": None, "start": None}
+    assert start["method"].startswith("Bradley-Terry ratings of 3 models") and "of 4 models" in first["method"]
     assert main([*words, "--quiet"]) == 0
     assert capsys.readouterr().out.startswith("complete already: nothing was run\n")
     assert main([*words, "--json"]) == 0

@@ -57,6 +57,10 @@ def under_way(**more: Any) -> Campaign:
      "1 of 1 iteration promoted: iteration 1 is the best, +40 [\N{MINUS SIGN}7, \N{INFINITY}] above the start"),
     (campaign(1, ratings=[Rating("start", 1000, None, None, 9), Rating("iteration 1", 1040.0, None, None, 9)]),
      "1 of 1 iteration promoted: iteration 1 is the best, +40 above the start"),
+    (campaign(1, ratings=[Rating("start", 1000, 1000, 1000, 9), Rating("iteration 1", 1040.0, None, None, 9)]),
+     "1 of 1 iteration promoted: iteration 1 is the best, +40 [\N{MINUS SIGN}\N{INFINITY}, \N{INFINITY}] above the start"),
+    (campaign(1, ratings=[Rating("iteration 1", None, None, None, 9, "won every game"), Rating("start", 1000, 1000, 1000, 9)]),
+     "1 of 1 iteration promoted: iteration 1 is the best, its lead over the start has no figure (iteration 1: won every game)"),
     (campaign(1, ratings=[]), "1 of 1 iteration promoted: iteration 1 is the best"),
     (campaign(0), "No iteration is decided yet"),
     (under_way(), "Running (iteration 2 after battles-sft): 1 of 1 iteration promoted: iteration 1 is the best, +40 [12, 69] "
@@ -102,6 +106,31 @@ def test_ratings_are_a_line_of_candidates_and_a_staircase_of_the_best(tmp_path: 
         ("a large rival", 1302.5, 1250.0, math.inf), ("iteration 4 (best)", *CANDIDATES[4]), ("iteration 2", *CANDIDATES[2]),
         ("iteration 3", *CANDIDATES[3]), ("iteration 1", *CANDIDATES[1]), ("start", 1000.0, 1000.0, 1000.0)]
     assert models.note.endswith("intervals by bootstrap. Without a rating: silent rival.")
+
+
+def test_who_has_no_rating_or_an_open_end_is_shown_so(tmp_path: Path) -> None:
+    swept = "won every game against the rest"
+    made = campaign(4, ratings=[
+        Rating("iteration 1", None, None, None, 48, swept), Rating("iteration 2", 1300.0, 1210.0, None, 48),
+        Rating("iteration 4", 1100.0, None, None, 48), Rating("start", 1000.0, 1000.0, 1000.0, 48),
+        Rating("iteration 3", 900.0, None, 950.0, 48), Rating("silent", None, None, None, 0)])
+    report = campaign_report(made, tmp_path)
+    curve = lines(report, "Ratings over iterations")
+    assert curve.series["candidate"] == [(0, 1000.0, 1000.0, 1000.0), (2, 1300.0, 1210.0, math.inf),
+                                         (3, 900.0, -math.inf, 950.0), (4, 1100.0, -math.inf, math.inf)]
+    assert curve.note.endswith(f"; iteration 1 has no rating ({swept}); iteration 2 has at least 1,210; "
+                               "iteration 3 has at most 950; iteration 4 may have any")
+    models = section(report, "All models")
+    assert isinstance(models, Intervals)
+    assert models.items == [("iteration 2", 1300.0, 1210.0, math.inf), ("iteration 4 (best)", 1100.0, -math.inf, math.inf),
+                            ("start", 1000.0, 1000.0, 1000.0), ("iteration 3", 900.0, -math.inf, 950.0)]
+    assert models.note.endswith(f" Without a rating: iteration 1 ({swept}), silent.")
+    figures = table(report, "Ratings")
+    assert figures.header == ["model", "rating", "at least", "at most", "games", "unbounded"]
+    assert figures.rows == [
+        ["iteration 1", None, None, None, 48, swept], ["iteration 2", 1300.0, 1210.0, None, 48, None],
+        ["iteration 4 (best)", 1100.0, None, None, 48, None], ["start", 1000.0, 1000.0, 1000.0, 48, None],
+        ["iteration 3", 900.0, None, 950.0, 48, None], ["silent", None, None, None, 0, None]]
 
 
 def test_decisions_and_gates_have_their_reasons_and_link_to_the_evaluation(tmp_path: Path) -> None:

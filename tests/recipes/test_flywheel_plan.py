@@ -14,6 +14,7 @@ from pica.recipes.flywheel.ahead import plan
 from pica.recipes.flywheel.config import FlywheelConfig
 from pica.recipes.flywheel.plan import MOST_LINES, TIMES, FlywheelPlan, PlannedStep, TrainEstimate, plan_campaign
 from pica.synth.config import parse_config
+from pica.synth.errors import UsageError
 from pica.synth.models.base import ModelConfig
 from pica.synth.plan import Plan, Step
 
@@ -141,18 +142,28 @@ def test_the_plan_for_programs_holds_every_figure() -> None:
 
 
 @pytest.mark.parametrize(("more", "first", "second"), [
-    ({}, [4, 4, 8, 4], [4, 4, 8, 4]), ({"dpo": {"wins": True}}, [4, 8, 8, 4], [4, 8, 8, 4]),
-    ({"reward": {"wins": False}}, [4, 4, 8, 4], [4, 4, 8, 4]),
-    ({"accumulate": True}, [4, 4, 8, 4], [8, 8, 16, 8])])
+    ({}, [2, 2, 4, 2], [2, 2, 4, 2]), ({"dpo": {"wins": True}}, [2, 4, 4, 2], [2, 4, 4, 2]),
+    ({"reward": {"wins": False}}, [2, 2, 4, 2], [2, 2, 4, 2]),
+    ({"accumulate": True}, [2, 2, 4, 2], [4, 4, 8, 4])])
 def test_rows_are_as_many_as_battles_can_bring(tmp_path: Path, model: Path, more: dict[str, Any], first: list[int],
                                                second: list[int]) -> None:
-    """Parts of 4 prompts and two rivals; the earlier evaluation has 3 battles, learnt from once."""
+    """Parts of 2 prompts and two rivals; the earlier evaluation has 3 battles, learnt from once."""
     given = tmp_path / "battles.jsonl"
     given.write_text('{"task": "t"}\n' * 3, encoding="utf-8")
     for battles, extra in (([], 0), ([str(given)], 3)):
-        values = settings(tmp_path, model, stages=list(STAGES), online={"train": {"max_length": 64}}, battles=battles, **{
+        values = settings(tmp_path, model, stages=list(STAGES), online={"train": {"max_length": 64}}, battles=battles,
+                          part_size=2, **{
             "sft": {}, "dpo": {}, **more})
         found = plan(parse_config(FlywheelConfig, values)).to_json()["iterations"]
         rows = [[step["train_rows"] for step in steps if step["name"] in STAGES] for steps in found]
         again = extra if more.get("accumulate") else 0
         assert rows == [[count + extra for count in first], [count + again for count in second]]
+
+
+@pytest.mark.parametrize(("more", "said"), [
+    ({"iterations": 5}, "24 prompts less held_out=8 are too few for 5 iterations of 1 parts of 4"),
+    ({"part_size": 0, "iterations": 17}, "24 prompts less held_out=8 are too few for 17 iterations of 1 parts; give")])
+def test_too_few_prompts_show_in_the_plan(tmp_path: Path, model: Path, more: dict[str, Any], said: str) -> None:
+    assert plan(parse_config(FlywheelConfig, settings(tmp_path, model, iterations=4))).to_json()["iterations"]
+    with pytest.raises(UsageError, match=said):
+        plan(parse_config(FlywheelConfig, settings(tmp_path, model, **more)))

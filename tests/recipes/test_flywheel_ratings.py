@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pica.eval.battle_rows import battles_of
+from pica.eval.intervals import bootstrap
 from pica.eval.ratings import fit
 from pica.recipes.flywheel.ratings import Rated, rate
 from pica.recipes.flywheel.records import Rating
@@ -115,19 +116,78 @@ def test_a_battle_without_a_verdict_gives_way_to_a_later_one_with_one() -> None:
 # ---- what cannot be rated as it is ----
 
 
-def test_a_model_that_won_everything_gets_a_finite_rating_and_the_method_says_how() -> None:
+def swept_by_the_second() -> Rows:
+    """Three models whose odds agree, and a second iteration that won all of its games."""
+    return {**two_iterations(), 2: [*meet("iteration 2", "iteration 1", 8, 8), *meet("iteration 2", "rival", 8, 8)]}
+
+
+def test_a_normal_campaign_has_the_figures_of_an_evaluation() -> None:
     rows = two_iterations()
-    rows[2] = [*meet("iteration 2", "iteration 1", 8, 8), *meet("iteration 2", "rival", 8, 8)]
+    battles = battles_of([row for some in rows.values() for row in some])
+    ratings = fit(battles, anchor="start")
+    ends = bootstrap(battles, ratings, rounds=200, level=0.9, seed=5)
+    for one in quick(rows, level=0.9, seed=5).ratings:
+        code = ratings.code(one.model)
+        expected = [round(float(values[code]), 2) for values in (ratings.points, ends.lower, ends.upper)]
+        assert [one.rating, one.lower, one.upper] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(("won", "why"), [(8, "won every game against the rest"), (0, "lost every game against the rest")])
+def test_who_won_or_lost_everything_has_no_rating_and_the_others_are_as_if_it_was_not_there(won: int, why: str) -> None:
+    rows = two_iterations()
+    rows[2] = [*meet("iteration 2", "iteration 1", won, 8), *meet("iteration 2", "rival", won, 8)]
     rated = quick(rows)
-    expected = fit(battles_of([row for some in rows.values() for row in some]), anchor="start", prior=1.0)
-    found = {one.model: one.rating for one in rated.ratings}
-    assert found == {label: pytest.approx(expected.points[code], abs=0.006) for code, label in enumerate(expected.models)}
-    assert rated.ratings[0].model == "iteration 2"
-    assert all(None not in (one.lower, one.upper) for one in rated.ratings)
-    assert "with 1 tied games of every model against an average opponent" in rated.method
-    assert ("Without the tied games there would be no finite rating of all models ('iteration 2' won every game against the rest)"
-            in rated.method)
-    assert "Without the tied games" not in quick(rows, prior=0.5).method
+    swept = Rating("iteration 2", None, None, None, 16, why)
+    assert rated.ratings[0 if won else -1] == swept == rated.by_iteration[2][0 if won else -1]
+    known = {one.model: one for one in rated.ratings if one != swept}
+    assert {one.model: one.rating for one in known.values()} == {one.model: one.rating for one in quick(two_iterations()).ratings}
+    for one in (known["iteration 1"], known["rival"]):
+        assert one.lower is not None and one.upper is not None and one.lower < 1000 < one.upper
+    assert f"No finite rating: 'iteration 2' ({why})." in rated.method and "tied games of every model" not in rated.method
+    assert rated.warnings == [f"no finite rating of iteration 2: {why}"]
+
+
+def test_a_prior_that_the_user_sets_gives_every_model_a_rating() -> None:
+    rows = swept_by_the_second()
+    rated = quick(rows, prior=0.5)
+    expected = fit(battles_of([row for some in rows.values() for row in some]), anchor="start", prior=0.5)
+    assert {one.model: one.rating for one in rated.ratings} == {
+        label: pytest.approx(expected.points[code], abs=0.006) for code, label in enumerate(expected.models)}
+    assert all(None not in (one.lower, one.upper) and not one.unbounded for one in rated.ratings) and rated.warnings == []
+    assert "with 0.5 tied games of every model against an average opponent" in rated.method
+
+
+def test_equal_answers_are_equal_ratings_whoever_else_is_swept() -> None:
+    """All games of the start and the writer are ties; `no` lost every game, `yes` won every one."""
+    rows = {0: [battle(f"t{task}", "start", other, verdicts) for task in range(8) for other, verdicts in (
+        ("writer", ["a=b", "a=b"]), ("no", ["a>b", "b>a"][:1]), ("yes", ["b>a", "b>a"]))]}
+    assert quick(rows).ratings == [
+        Rating("yes", None, None, None, 16, "won every game against the rest"), Rating("start", 1000.0, 1000.0, 1000.0, 40),
+        Rating("writer", 1000.0, 1000.0, 1000.0, 16), Rating("no", None, None, None, 8, "lost every game against the rest")]
+
+
+def test_where_draws_have_no_bound_an_end_is_open_at_that_level_only() -> None:
+    """One game of the second iteration is lost: more than one draw in three is without it."""
+    rows = swept_by_the_second()
+    rows[2][:1] = meet("iteration 2", "iteration 1", 0, 1)
+    wide, narrow = (next(one for one in quick(rows, level=level).ratings if one.model == "iteration 2") for level in (0.95, 0.2))
+    assert wide.rating == narrow.rating is not None and wide.unbounded == ""
+    assert wide.lower is not None and wide.upper is None and wide.lower < (wide.rating or 0)
+    assert narrow.upper is not None and narrow.rating is not None and narrow.upper > narrow.rating
+
+
+def test_where_the_start_lost_everything_the_others_are_rated_among_themselves() -> None:
+    rows = {0: meet("rival", "start", 8, 8), 1: [*meet("iteration 1", "start", 8, 8), *meet("iteration 1", "rival", 6, 8)]}
+    rated = quick(rows)
+    half = THREE_TO_ONE / 2
+    assert {one.model: one.rating for one in rated.ratings} == {
+        "iteration 1": round(1000 + half, 2), "rival": round(1000 - half, 2), "start": None}
+    assert rated.warnings == ["start has no finite rating against most others, so 1000 is the mean of theirs",
+                              "no finite rating of start: lost every game against the rest"]
+    assert "their mean is 1000" in rated.method and "lead over" not in rated.method
+    only = quick({0: meet("rival", "start", 8, 8)}).ratings
+    assert only == [Rating("rival", None, None, None, 8, "won every game against the rest"),
+                    Rating("start", 1000.0, 1000.0, 1000.0, 8)]
 
 
 def test_a_verdict_much_better_counts_as_often_as_is_said() -> None:
@@ -141,7 +201,7 @@ def test_one_prompt_has_no_interval() -> None:
     rated = quick({0: [battle("t", "start", "rival", ["a>b", "b>a"])]})
     assert rated.ratings == [Rating("rival", 1000.0, None, None, 2), Rating("start", 1000.0, None, None, 2)]
     assert rated.warnings == ["only one prompt has a verdict, so there are no intervals; hold out more prompts"]
-    assert rated.method.endswith("One prompt has no interval.")
+    assert rated.method.endswith("One task has no interval.")
 
 
 @pytest.mark.parametrize("rows", [[], [battle("t", "start", "rival", [None, None])]])
@@ -204,7 +264,7 @@ def test_names_decide_nothing(rows: Rows, names: list[str]) -> None:
     found = {one.model: one for one in other.ratings}
     for one in plain.ratings:
         twin = found[new[one.model]]
-        assert (one.n, one.rating is None) == (twin.n, twin.rating is None)
+        assert (one.n, one.unbounded, one.rating is None) == (twin.n, twin.unbounded, twin.rating is None)
         for mine, yours in zip((one.rating, one.lower, one.upper), (twin.rating, twin.lower, twin.upper), strict=True):
             assert (mine is None) == (yours is None)
             assert mine is None or mine == pytest.approx(yours, abs=0.02)

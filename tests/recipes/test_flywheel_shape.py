@@ -79,6 +79,7 @@ def test_the_divergence_is_of_the_models_whatever_the_target_is_asked_with(campa
 def test_a_trained_model_is_asked_as_the_start(tmp_path: Path, target: str, engine: str, extra: dict[str, Any]) -> None:
     own = {"name": target, "temperature": 0.3, "context": 512, "identity": "mine", "revision": "v1", "extra": {"slots": 4}}
     config = parse_config(FlywheelConfig, settings(tmp_path, tmp_path, target=own, engine=engine))
-    assert start_of(config).model.extra == {"slots": 4}
+    assert (start_of(config).model.extra, start_of(config).model.revision) == ({"slots": 4}, "v1")
+    assert config.train_config("sft", [{"source": "D"}], start_of(config).weights, "v1").revision == "v1"
     assert trained("iteration 1", Path("/F/sft"), config) == Fighter("iteration 1", ModelConfig(
         name=f"{engine}//F/sft", temperature=0.3, context=512, extra=extra), "hf//F/sft")

@@ -133,6 +133,10 @@ class TestFilters:
         assert {row["prompt"][0]["content"] for row in rows(out)} == {texts[letter] for letter in kept}
         assert {row["reject_reason"] for row in rejects(out)} <= {"language not wanted"}
 
+    def test_a_language_that_is_none_is_refused(self, tmp_path: Path, out: Path) -> None:
+        with pytest.raises(UsageError, match="languages: 'english' is no language that can be told; did you mean 'en'"):
+            build(out, pool(tmp_path / "p.jsonl", 2), "parts=1", "languages=[english]")
+
     @pytest.mark.parametrize(("words", "kept", "reasons"), [
         (["min_length=3", "max_length=4"], {"a b c", "a b c d"}, {"shorter than 3 words": 1, "longer than 4 words": 1}),
         (["min_length=4", "length_unit=characters"], {"a b c", "a b c d", "a b c d e"}, {"shorter than 4 characters": 1}),

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pica.synth.errors import UsageError
-from pica.synth.filters.language import UNDETERMINED, detect, prose
+from pica.synth.filters.language import UNDETERMINED, check_codes, detect, prose
 
 SENTENCES = {
     "en": "Explain how a plant drinks water from dry soil at night.",
@@ -30,6 +30,16 @@ NOTHING = ["", " ", "\0", "\ud800", "\ud800\udfff" * 50, "ok", "hi", "How?", "12
            "`inline code with words`", r"\frac{a}{b} = \sqrt{c}", "1. 2. 3. 4. 5. 6. 7. 8. 9. abcdefghijklmn"]
 ENGINES = ["py3langid", pytest.param("lingua", marks=pytest.mark.skipif(
     importlib.util.find_spec("lingua") is None, reason="lingua-language-detector is not installed"))]
+
+
+@pytest.mark.parametrize(("code", "near"), [("english", "en"), ("German", "de"), ("EN", "en"), ("deutsch", "de"), ("zxx", None)])
+def test_a_code_that_is_never_given_is_refused(code, near):
+    check_codes(["en", "und", *SENTENCES])
+    with pytest.raises(UsageError) as error:
+        check_codes(["de", code], "filters.languages")
+    hint = f"; did you mean {near!r}?" if near else "."
+    start = f"filters.languages: {code!r} is no language that can be told{hint} Known (ISO 639-1, und: undetermined): af, am, an"
+    assert str(error.value).startswith(start) and str(error.value).endswith(", yo, zh, zu, und")
 
 
 @pytest.mark.parametrize("engine", ENGINES)
