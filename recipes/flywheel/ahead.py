@@ -8,6 +8,7 @@ from typing import Any
 from pica.eval.arena import Arena
 from pica.eval.audit.beside import Audited
 from pica.eval.tasks import read_tasks
+from pica.recipes.arena_learning.sources import check_battles
 from pica.recipes.flywheel.config import FlywheelConfig, StageName
 from pica.recipes.flywheel.fighter import Fighter, label_of, start_of
 from pica.recipes.flywheel.gates import wins_needed
@@ -40,7 +41,7 @@ def plan(config: FlywheelConfig) -> FlywheelPlan:
     start = start_of(config)
     size, device = _size(start, config)
     first: Planned = {"evaluation": _battles(config, [start], measured, measuring=True)}
-    given = sum(len(open_source(name)) for name in config.battles)
+    given = sum(len(source) for source in check_battles(config.battles))
     iterations = [_iteration(config, number, part, given, measured, size=size, device=device)
                   for number in range(1, config.iterations + 1)]
     notes = [f"prompts {prompts:,} before they are made ready: {measured:,} to measure on, {part:,} a part"]

@@ -255,13 +255,15 @@ class FlywheelConfig(CallConfig):
         return _parsed(kind.config_class, {**given, **settings.train, **more}, f"{stage}.train")
 
     def check(self) -> None:
-        """Raise `UsageError` for what a stage refuses, for a target that cannot be trained, and for packages that are missing,
-        before anything runs."""
+        """Raise `UsageError` for what a stage refuses, for a target that cannot be trained, for `battles` that are none, and for
+        packages that are missing, before anything runs."""
+        from pica.recipes.arena_learning.sources import check_battles
         from pica.train.run import need_packages
         from pica.train.stage import load_stage
 
         need_packages()
         self.trainable()
+        check_battles(self.battles)
         if self.collapse.embedder != "none" and find_spec("sklearn") is None:
             raise UsageError('scikit-learn is not installed, which topics of answers need; run: pip install "pica[filters]", or '
                              "say collapse.embedder=none")

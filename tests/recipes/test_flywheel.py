@@ -336,6 +336,14 @@ def test_wrong_settings_show_before_anything_runs(tmp_path: Path, more: dict[str
         parse_config(FlywheelConfig, settings(tmp_path, tmp_path, **more))
 
 
+def test_battles_that_are_none_cost_nothing(tmp_path: Path, model: Path, scripted: Scripted) -> None:
+    judge, asked = scripted("judge", lambda request, sample: "5")
+    for battles, said in (("nowhere", "there is no file or folder nowhere"), (str(tmp_path / "prompts.jsonl"), "holds no battles")):
+        with pytest.raises(PicaError, match=said):
+            run(settings(tmp_path, model, judge=judge.model_dump(), battles=[battles]), tmp_path / "F")
+    assert not asked.requests
+
+
 def test_the_plan_says_what_would_run(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "campaign.yaml"
     file.write_text(json.dumps(settings(tmp_path, model, stages=["sft", "dpo"])), encoding="utf-8")

@@ -10,6 +10,7 @@ import pytest
 from campaigns import settings
 from tiny_llama import build_tiny
 
+from pica.recipes.arena_learning.sources import NEEDED
 from pica.recipes.flywheel.ahead import plan
 from pica.recipes.flywheel.config import FlywheelConfig
 from pica.recipes.flywheel.plan import MOST_LINES, TIMES, FlywheelPlan, PlannedStep, TrainEstimate, plan_campaign
@@ -149,7 +150,8 @@ def test_rows_are_as_many_as_battles_can_bring(tmp_path: Path, model: Path, more
                                                second: list[int]) -> None:
     """Parts of 2 prompts and two rivals; the earlier evaluation has 3 battles, learnt from once."""
     given = tmp_path / "battles.jsonl"
-    given.write_text('{"task": "t"}\n' * 3, encoding="utf-8")
+    battle = dict.fromkeys(NEEDED, "t")
+    given.write_text(f"{json.dumps(battle)}\n" * 3, encoding="utf-8")
     for battles, extra in (([], 0), ([str(given)], 3)):
         values = settings(tmp_path, model, stages=list(STAGES), online={"train": {"max_length": 64}}, battles=battles,
                           part_size=2, **{
@@ -162,8 +164,9 @@ def test_rows_are_as_many_as_battles_can_bring(tmp_path: Path, model: Path, more
 
 @pytest.mark.parametrize(("more", "said"), [
     ({"iterations": 5}, "24 prompts less held_out=8 are too few for 5 iterations of 1 parts of 4"),
+    ({"battles": ["nowhere"]}, "battles: there is no file or folder nowhere"),
     ({"part_size": 0, "iterations": 17}, "24 prompts less held_out=8 are too few for 17 iterations of 1 parts; give")])
-def test_too_few_prompts_show_in_the_plan(tmp_path: Path, model: Path, more: dict[str, Any], said: str) -> None:
+def test_what_cannot_work_shows_in_the_plan(tmp_path: Path, model: Path, more: dict[str, Any], said: str) -> None:
     assert plan(parse_config(FlywheelConfig, settings(tmp_path, model, iterations=4))).to_json()["iterations"]
     with pytest.raises(UsageError, match=said):
         plan(parse_config(FlywheelConfig, settings(tmp_path, model, **more)))
