@@ -338,7 +338,8 @@ def test_wrong_settings_show_before_anything_runs(tmp_path: Path, more: dict[str
 
 def test_battles_that_are_none_cost_nothing(tmp_path: Path, model: Path, scripted: Scripted) -> None:
     judge, asked = scripted("judge", lambda request, sample: "5")
-    for battles, said in (("nowhere", "there is no file or folder nowhere"), (str(tmp_path / "prompts.jsonl"), "holds no battles")):
+    for battles, said in (("nowhere", "there is no file or folder nowhere"),
+                          (str(tmp_path / "prompts.jsonl"), "holds no battles")):
         with pytest.raises(PicaError, match=said):
             run(settings(tmp_path, model, judge=judge.model_dump(), battles=[battles]), tmp_path / "F")
     assert not asked.requests

@@ -1,13 +1,22 @@
-"""One seed of the reproduction: two arms that learn from the same battles, one from those that were lost, one from any."""
+"""One seed of the reproduction: arms that learn as many rows of the same battles, and differ in which.
+
+| arm | prompts | whose answer |
+|---|---|---|
+| `selected` | those that the target lost | the rival's with the best score |
+| `drawn` | drawn | the rival's with the best score |
+| `unselected` | drawn, the same | a rival's, drawn |
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from settings import RIVALS, Settings
+from prompts import RIVALS
+from settings import Settings
 from world import START, Row, World, write_rows
 
 from pica.eval.battle_rows import record
@@ -21,13 +30,12 @@ from pica.train.sft import SFTStageConfig
 from pica.train.stage import load_stage
 from pica.train.weights import find_model
 
-SELECTED, RANDOM = ARMS = ("selected", "unselected")
-AUDITED = 8  # held-out tasks on which the judge is tried
+SELECTED, DRAWN, RANDOM = ARMS = ("selected", "drawn", "unselected")
 LONGEST = 256  # tokens of prompt and answer together
 
 
 def label(arm: str, iteration: int) -> str:
-    """What a model is called; before the first iteration it is the start, in both arms."""
+    """What a model is called; before the first iteration it is the start, in every arm."""
     return f"{arm} {iteration}" if iteration else START
 
 
@@ -41,51 +49,62 @@ def run_seed(settings: Settings, out: Path, seed: int) -> dict[str, Any]:
     world.deal()
     _calm()
     begin = find_model(settings.model, "").path
-    manifest = world.fight(world.held_out, {START: begin}, world.folder / START / "evaluation", audit=AUDITED)
-    battles = _rows(world.folder / START / "evaluation")
+    audit = world.audit(world.folder / "audit")
+    world.fight(world.held_out, {START: begin}, world.folder / START)
+    battles = _rows(world.folder / START)
     models: dict[str, dict[str, Any]] = {START: {"rows": 0, "steps": 0}}
     paths = dict.fromkeys(ARMS, begin)
     for iteration in range(1, settings.iterations + 1):
-        target = label(SELECTED, iteration - 1)
-        fought, chosen = world.folder / f"battles{iteration}", world.folder / f"data{iteration}"
-        world.fight(world.part(iteration), {target: paths[SELECTED]}, fought, everybody=True)
-        count = select(settings, iteration, target, fought, chosen)
-        data = {SELECTED: chosen, RANDOM: unselected(world, iteration, fought, count)}
+        count, data = rows_of(world, iteration, paths[SELECTED])
+        met: dict[str, str] = {}  # the other arms' models of this iteration
         for arm in ARMS:
             name, folder = label(arm, iteration), world.folder / f"{arm}{iteration}"
+            others = {START: begin, label(arm, iteration - 1): paths[arm], **met}
             steps = learn(world, paths[arm], data[arm], folder / "model") if count else 0
-            paths[arm] = str(folder / "model") if count else paths[arm]
-            world.fight(world.held_out, {name: paths[arm], START: begin}, folder / "evaluation")
+            met[name] = paths[arm] = str(folder / "model") if count else paths[arm]
+            world.fight(world.held_out, {name: paths[arm], **others}, folder / "evaluation")
             own = _rows(folder / "evaluation")
             battles += own
             models[name] = {"rows": count, "steps": steps, "record": record(_between(own, name, START), name)}
-    return {"seed": seed, "audit": manifest["notes"]["audit"]["sentence"], "models": models, "battles": battles}
+    return {"seed": seed, "audit": audit, "models": models, "battles": battles}
 
 
-def select(settings: Settings, iteration: int, target: str, fought: Path, out: Path) -> int:
+def rows_of(world: World, iteration: int, target: str) -> tuple[int, dict[str, Path]]:
+    """Let the checkpoint `target` fight on the iteration's part; how many rows each arm learns from, and where they are."""
+    fought, chosen = world.folder / f"battles{iteration}", world.folder / f"data{iteration}"
+    world.fight(world.part(iteration), {label(SELECTED, iteration - 1): target}, fought)
+    count = select(iteration, label(SELECTED, iteration - 1), fought, chosen)
+    return count, {SELECTED: chosen, **controls(world, iteration, fought, count)}
+
+
+def select(iteration: int, target: str, fought: Path, out: Path) -> int:
     """Make the dataset of the target's lost battles in `out` by the recipe `arena-learning` with the paper's thresholds; how
     many rows."""
     config = ArenaLearningConfig.model_validate({
         "battles": [str(fought)], "target": target, "use": "sft", "preset": "first" if iteration == 1 else "later",
-        "winner": settings.winner})
+        "winner": "score"})
     try:
         return int(asyncio.run(make(ArenaLearning(config), out)).manifest["rows"]["out"])
     except NothingSelected:
         return 0
 
 
-def unselected(world: World, iteration: int, fought: Path, count: int) -> Path:
-    """A file with as many rows as were selected: prompts of the same part, drawn, with the answers of rivals, drawn."""
+def controls(world: World, iteration: int, fought: Path, count: int) -> dict[str, Path]:
+    """Files of the controls, by arm, with as many rows as were selected: prompts of the same part, drawn, the same for both."""
     rng = random.Random(f"{world.seed} {iteration}")
-    by_task: dict[str, dict[str, Row]] = {}
+    by_task: dict[str, list[tuple[float, str, Row]]] = {}
     for row in _rows(fought):
-        for side in "ab":
-            if row[f"model_{side}"] in RIVALS:
-                said = {"messages": [*row["prompt"], assistant(row[f"answer_{side}"])]}
-                by_task.setdefault(row["task"], {})[row[f"model_{side}"]] = said
+        side = "a" if row["model_a"] in RIVALS else "b"
+        score = fmean(game[f"score_{side}"] for game in row["games"])
+        said = {"messages": [*row["prompt"], assistant(row[f"answer_{side}"])]}
+        by_task.setdefault(row["task"], []).append((score, row[f"model_{side}"], said))
     drawn = rng.sample(sorted(by_task), count)
-    return write_rows(world.folder / f"unselected{iteration}.jsonl",
-                      [by_task[task][rng.choice(sorted(by_task[task]))] for task in drawn])
+    rows: dict[str, list[Row]] = {DRAWN: [], RANDOM: []}
+    for task in drawn:
+        said = sorted(by_task[task], key=lambda one: one[:2])
+        rows[DRAWN].append(rng.choice([one for one in said if one[0] == said[-1][0]])[2])
+        rows[RANDOM].append(rng.choice(said)[2])
+    return {arm: write_rows(world.folder / f"{arm}{iteration}.jsonl", made) for arm, made in rows.items()}
 
 
 def learn(world: World, start: str, data: Path, out: Path) -> int:
@@ -94,8 +113,8 @@ def learn(world: World, start: str, data: Path, out: Path) -> int:
     config = SFTStageConfig.model_validate({
         "data": str(data), "model": f"hf/{start}", "learning_rate": settings.rate, "epochs": settings.epochs,
         "batch_size": settings.batch, "per_device_batch_size": settings.batch, "max_length": LONGEST, "too_long": "error",
-        "schedule": "constant", "warmup": 0, "precision": "fp32", "gradient_checkpointing": "off", "seed": world.seed,
-        "checkpoint_steps": 1_000_000})
+        "schedule": "linear", "warmup": 0.2, "precision": settings.precision, "gradient_checkpointing": "off",
+        "seed": world.seed, "checkpoint_steps": 1_000_000})
     return int(train(load_stage("sft"), config, out).manifest["steps"])
 
 

@@ -8,11 +8,11 @@ from pica.synth.report.svg import Scale, cover
 from pica.synth.report.text import escape
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 320, 64, 16, 40, 44
-KEY = 160  # from one name in the legend to the next
+KEY = 104  # from one name in the legend to the next
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #5c636d }
 line { stroke: #8886 }
-.c0 { fill: #2f7cae; stroke: #2f7cae } .c1 { fill: #c8622f; stroke: #c8622f }
+.c0 { fill: #2f7cae; stroke: #2f7cae } .c1 { fill: #c8622f; stroke: #c8622f } .c2 { fill: #8566ad; stroke: #8566ad }
 .band { fill-opacity: .18; stroke: none } .curve { fill: none; stroke-width: 2 } .solid { stroke: none }
 @media (prefers-color-scheme: dark) { text { fill: #9aa2ad } }
 """

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import fmean, stdev
 from typing import Any
 
-from arms import RANDOM, SELECTED, label
+from arms import ARMS, DRAWN, RANDOM, SELECTED, label
 from settings import LEVEL
 from world import START, Row
 
@@ -73,6 +72,10 @@ class Scale:
         low, high = (float(end[one.ratings.code(model)]) * POINTS for end in one.relative(other))
         return _estimate(values[0], low, high)
 
+    def alone(self) -> list[Scale]:
+        """The scale of each seed by itself."""
+        return [Scale([one]) for one in self.intervals]
+
     def explain(self) -> str:
         """How the ratings and intervals came about."""
         one = self.intervals[0]
@@ -89,25 +92,41 @@ def _estimate(*numbers: float) -> Estimate:
 
 def iterations(seeds: Seeds) -> int:
     """How many turns there were."""
-    return (len(seeds[0]["models"]) - 1) // 2
+    return (len(seeds[0]["models"]) - 1) // len(ARMS)
+
+
+def gains(scale: Scale, turns: int) -> dict[str, Estimate]:
+    """The lead of each model that learnt from lost battles over the one before."""
+    return _leads(scale, [(label(SELECTED, turn), label(SELECTED, turn - 1)) for turn in range(1, turns + 1)])
 
 
 def differences(scale: Scale, turns: int) -> dict[str, Estimate]:
-    """The leads that the claim is about, and those of each model over the one before."""
-    last, control = label(SELECTED, turns), label(RANDOM, turns)
-    pairs = [(last, START), (control, START), (last, control),
-             *((label(SELECTED, turn), label(SELECTED, turn - 1)) for turn in range(1, turns + 1))]
+    """The leads that the claim is about: of each model over the one before, of the last ones over the start, and of an arm over
+    one that differs from it in one thing, by iteration."""
+    return {**gains(scale, turns), **_leads(scale, [
+        *((label(arm, turns), START) for arm in ARMS),
+        *((label(one, turn), label(other, turn)) for one, other in ((SELECTED, DRAWN), (DRAWN, RANDOM), (SELECTED, RANDOM))
+          for turn in range(1, turns + 1))])}
+
+
+def _leads(scale: Scale, pairs: Sequence[tuple[str, str]]) -> dict[str, Estimate]:
     return {f"{one} − {other}": scale.lead(one, other) for one, other in dict.fromkeys(pairs)}
 
 
 def verdict(scale: Scale, turns: int) -> str:
-    """What the figures say of the claim, in two sentences."""
-    last, control = label(SELECTED, turns), label(RANDOM, turns)
-    gain, lead = scale.lead(last, START), scale.lead(last, control)
-    ratings = [scale.rating(label(SELECTED, turn)).value for turn in range(turns + 1)]
-    steady = all(before < after for before, after in pairwise(ratings))
-    course = "from iteration to iteration" if steady else "though not in every iteration"
-    rose = (f"Learning from lost battles raised the rating by {gain} points over {turns} iterations, {course}" if gain.low > 0
-            else f"Learning from lost battles did not raise the rating beyond the interval ({gain} points)")
-    ahead = ("is ahead of" if lead.low > 0 else "is behind" if lead.high < 0 else "cannot be told apart from")
-    return f"{rose}. The last model {ahead} that of as many unselected rows ({lead} points)."
+    """What the figures say of the claim, in three sentences."""
+    gain = scale.lead(label(SELECTED, turns), START)
+    beyond = sum(one.low > 0 for one in gains(scale, turns).values())
+    rose = (f"raised the rating by {gain} points over {turns} iterations" if gain.low > 0
+            else f"did not raise the rating beyond the interval ({gain} points)")
+    told = (f"Learning from lost battles {rose}; {beyond} of {turns} iterations raised it beyond the interval.",
+            _place(scale, turns, DRAWN, "the same rivals' answers to drawn prompts"),
+            _place(scale, turns, RANDOM, "as many unselected rows"))
+    return " ".join(told)
+
+
+def _place(scale: Scale, turns: int, control: str, what: str) -> str:
+    """Where the last model stands beside the last one of a control."""
+    lead = scale.lead(label(SELECTED, turns), label(control, turns))
+    ahead = "is ahead of" if lead.low > 0 else "is behind" if lead.high < 0 else "cannot be told apart from"
+    return f"The last model {ahead} that of {what} ({lead} points)."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
@@ -11,7 +12,8 @@ from typing import Any
 from arms import ARMS, label
 from curve import Point, svg
 from figures import Scale, Seeds, differences, iterations, verdict
-from settings import JUDGE, RIVALS, Settings
+from prompts import RIVALS
+from settings import JUDGE, Settings
 from world import START
 
 from pica.synth.report import Intervals, Lines, Report, Table, write_report
@@ -30,17 +32,26 @@ def lines(seeds: Seeds, scale: Scale) -> list[tuple[str, ...]]:
 def _line(seeds: Seeds, scale: Scale, model: str) -> tuple[str, ...]:
     own = [seed["models"][model] for seed in seeds]
     record = " / ".join(str(sum(one["record"][name] for one in own)) for name in ("wins", "ties", "losses"))
-    rows, steps = (f"{fmean(one[name] for one in own):g}" for name in ("rows", "steps"))
+    rows, steps = (f"{round(fmean(one[name] for one in own), 1):g}" for name in ("rows", "steps"))
     return model, rows, steps, str(scale.rating(model)), record
 
 
 def table(seeds: Seeds, scale: Scale) -> str:
     """Markdown: the models, the differences, the verdict."""
-    rows = [HEADER, tuple("---" for _ in HEADER), *lines(seeds, scale)]
-    models = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    turns = iterations(seeds)
-    pairs = "\n".join(f"| {name} | {value} |" for name, value in differences(scale, turns).items())
-    return f"{models}\n\n| lead | points |\n| --- | --- |\n{pairs}\n\n{verdict(scale, turns)}"
+    several = [f"seed {seed['seed']}" for seed in seeds] if len(seeds) > 1 else []
+    parts = (_markdown(HEADER, lines(seeds, scale)), _markdown(("lead", "points", *several), leads(seeds, scale)),
+             verdict(scale, iterations(seeds)))
+    return "\n\n".join(parts)
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows))
+
+
+def leads(seeds: Seeds, scale: Scale) -> list[tuple[str, ...]]:
+    """A line of the second table for each lead: over all seeds, and of each by itself where there are several."""
+    every = [differences(one, iterations(seeds)) for one in (scale, *(scale.alone() if len(seeds) > 1 else ()))]
+    return [(name, *(str(found[name]) for found in every)) for name in every[0]]
 
 
 def curves(seeds: Seeds, scale: Scale) -> dict[str, list[Point]]:
@@ -62,7 +73,9 @@ def write(folder: Path, settings: Settings, seeds: Seeds, scale: Scale, seconds:
         "method": scale.explain(), "seconds": round(seconds, 1),
         "ratings": {name: scale.rating(name).numbers for name in names},
         "leads": {name: value.numbers for name, value in differences(scale, turns).items()},
-        "seeds": [{name: seed[name] for name in ("seed", "audit", "models")} for seed in seeds],
+        "seeds": [{**{name: seed[name] for name in ("seed", "audit", "models")},
+                   "leads": {name: value.numbers for name, value in differences(one, turns).items()}}
+                  for seed, one in zip(seeds, scale.alone(), strict=True)],
     }
     (folder / "results.json").write_text(json.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     write_report(_report(settings, seeds, scale), folder / "report.html")

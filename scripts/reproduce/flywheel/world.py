@@ -10,18 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from settings import JUDGE, LEVEL, RIVALS, Settings
+from prompts import GUIDE, KINDS, TOPICS, answers, tasks
+from settings import JUDGE, LEVEL, Settings
 
-from pica import recipes
-from pica.eval.arena import Arena, ArenaConfig
+from pica.eval.arena import Arena
+from pica.eval.arena_config import ArenaConfig
 from pica.synth.errors import UsageError
 from pica.synth.models import open_model
 from pica.synth.models.base import ModelConfig
 from pica.synth.recipe import make
-from pica.synth.source import open_source
 
-PROMPTS = Path(recipes.__path__[0]) / "flywheel" / "prompts" / "tiny.jsonl"
 START = "start"
+AUDITED = 8  # tasks on which the judge is tried
+DTYPES = {"bf16": "bfloat16", "fp32": "float32"}
 Row = dict[str, Any]
 
 
@@ -38,42 +39,57 @@ class World:
         """Tasks that no training sees."""
         return self.folder / "held_out.jsonl"
 
+    @property
+    def rivals(self) -> Path:
+        """The rivals' answers to all tasks."""
+        return self.folder / "rivals.jsonl"
+
     def part(self, iteration: int) -> Path:
         """Tasks of an iteration, which counts from 1."""
         return self.folder / f"part{iteration}.jsonl"
 
     def deal(self) -> None:
-        """Write the files: the prompts in a seeded order, dealt one after another. Raises `UsageError` for too few."""
+        """Write the files: the topics in a seeded order, dealt one after another. Raises `UsageError` for too few."""
         settings = self.settings
-        tasks = list(open_source(str(PROMPTS)))
         needed = settings.held_out + settings.iterations * settings.part
-        if needed > len(tasks):
-            raise UsageError(f"{settings.iterations} iterations need {needed} prompts ({settings.held_out} held out, "
-                             f"{settings.part} a part), and there are {len(tasks)}; give fewer")
-        random.Random(self.seed).shuffle(tasks)
-        write_rows(self.held_out, tasks[:settings.held_out])
+        if needed > len(TOPICS):
+            raise UsageError(f"{settings.iterations} iterations need {needed} topics ({settings.held_out} held out, "
+                             f"{settings.part} a part), and there are {len(TOPICS)}; give fewer")
+        topics = random.Random(self.seed).sample(TOPICS, len(TOPICS))
+        _write_tasks(self.held_out, topics[:settings.held_out])
         for number in range(settings.iterations):
             begin = settings.held_out + number * settings.part
-            write_rows(self.part(number + 1), tasks[begin:begin + settings.part])
+            _write_tasks(self.part(number + 1), topics[begin:begin + settings.part])
+        write_rows(self.rivals, [row for topic in topics for row in answers(topic)])
 
-    def fight(self, tasks: Path, models: Mapping[str, str], out: Path, *, everybody: bool = False, audit: int = 0,
-              ) -> dict[str, Any]:
+    def fight(self, tasks: Path, models: Mapping[str, str], out: Path) -> None:
         """Battles of the first of `models` (label -> checkpoint) with the others and every rival, judged 1 to 10 in both orders,
-        as a dataset folder `out`; its manifest. `everybody`: of all with all, so that rivals are rated as well. `audit`: tasks
-        on which the judge is tried, with the writer's answers."""
-        rivals = [{"name": name, "label": label} for label, name in RIVALS.items()]
+        as a dataset folder `out`."""
+        self._arena(out, tasks=str(tasks), models=[self._contestant(label, path) for label, path in models.items()],
+                    target=next(iter(models)), audit={"tasks": 0})
+
+    def audit(self, out: Path) -> str:
+        """What an audit of the judge finds on prompts whose expert is the first of the rivals, in a sentence."""
+        manifest = self._arena(out, tasks=str(self.held_out), target=GUIDE, audit={"tasks": AUDITED},
+                               categories=[kind.name for kind in KINDS if kind.expert == GUIDE])
+        return str(manifest["notes"]["audit"]["sentence"])
+
+    def _arena(self, out: Path, **given: Any) -> dict[str, Any]:
+        """An evaluation with the rivals, in the folder `out`; its manifest."""
         config = ArenaConfig.model_validate({
-            "tasks": str(tasks), "models": [*rivals, *(contestant(label, path) for label, path in models.items())],
-            "target": "" if everybody else next(iter(models)), "verdict": "scores", "judge": JUDGE, "seed": self.seed,
-            "answer": {"temperature": 0.0, "max_tokens": self.settings.tokens}, "audit": {"tasks": audit}, "level": LEVEL,
-            "rounds": self.settings.rounds, "ledger": str(self.folder / "ledger.sqlite")})
+            "answers": str(self.rivals), "verdict": "scores", "judge": JUDGE, "seed": self.seed, "level": LEVEL,
+            "answer": {"temperature": 0.0, "max_tokens": self.settings.tokens}, "rounds": self.settings.rounds,
+            "ledger": str(self.folder / "ledger.sqlite"), **given})
         return asyncio.run(make(Arena(config), out)).manifest
 
+    def _contestant(self, label: str, path: str) -> dict[str, Any]:
+        """A checkpoint as an evaluation takes it: its weights count by their content."""
+        model = ModelConfig(name=f"hf/{path}", dtype=DTYPES[self.settings.precision])
+        return {"name": model.name, "label": label, "dtype": model.dtype, "identity": open_model(model).identity}
 
-def contestant(label: str, path: str) -> dict[str, Any]:
-    """A checkpoint as an evaluation takes it: its weights count by their content."""
-    model = ModelConfig(name=f"hf/{path}")
-    return {"name": model.name, "label": label, "identity": open_model(model).identity}
+
+def _write_tasks(file: Path, topics: Sequence[str]) -> None:
+    write_rows(file, [task for topic in topics for task in tasks(topic)])
 
 
 def write_rows(file: Path, rows: Sequence[Row]) -> Path:
