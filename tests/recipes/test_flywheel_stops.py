@@ -15,7 +15,7 @@ from tiny_llama import build_tiny
 
 from pica.cli import main
 from pica.recipes.flywheel.place import follow, note
-from pica.synth.errors import BudgetSpent, ServerFault, Unreachable, UsageError
+from pica.synth.errors import BudgetSpent, ServerFault, Stopped, Unreachable, UsageError
 from pica.synth.folder import DatasetFolder
 from pica.synth.models.base import Request
 from pica.synth.models.fake_brain import Brain, answers
@@ -87,7 +87,7 @@ def test_a_judge_with_faults_of_its_server_and_comes_back(
         return answers(request, Brain("judge", prefers="checklist"))[sample]
 
     out, values = tmp_path / "F", settings(tmp_path, model, iterations=1, judge=[scripted("judge", judge)[0].model_dump()])
-    with pytest.raises(UsageError, match=r"all 16 judgments were rejected, most because: no answer: server fault"):
+    with pytest.raises(Stopped, match=r"none of the 16 judgments could be made, most because: no answer: server fault \(16\)"):
         run(values, out)
     assert read(out)["state"] == "stopped" and "server fault" in read(out)["reason"]
     state["down"] = False

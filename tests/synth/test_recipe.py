@@ -341,8 +341,8 @@ def mounted(place: Path, options: str) -> Iterator[Path]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 2 MB."""
-    yield from mounted(tmp_path / "disk", "size=2m")
+    """A disk of 8 MB: room for a log of many small transactions, as a busy machine makes them."""
+    yield from mounted(tmp_path / "disk", "size=8m")
 
 
 @pytest.fixture
